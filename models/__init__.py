@@ -1,1 +1,1 @@
-""""""
+"""Models: messages, providers, catalogue and prices, the gateway, and the offline model."""

@@ -1,0 +1,201 @@
+"""The conversation in a provider-neutral form: frozen parts, messages, requests and replies.
+
+Stdlib dataclasses, since they are on the path of every call; `MESSAGE` and `REPLY` are pydantic adapters
+for where they enter or leave (disk, providers). Every value survives pickle and JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, TypeAdapter
+
+VERSION = 1
+"""Version of the stored form. 1: text, tool calls and results, thinking, opaque parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Plain text."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """The model asks for a tool; `arguments` is the JSON text exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+    type: Literal["tool_call"] = "tool_call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a tool call gave; `is_error` marks a message about what went wrong."""
+
+    call_id: str
+    name: str
+    content: str
+    is_error: bool = False
+    type: Literal["tool_result"] = "tool_result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thinking:
+    """A model's reasoning, to be handed back as its provider demands (`signature`; `redacted` data)."""
+
+    text: str = ""
+    signature: str | None = None
+    redacted: str | None = None
+    type: Literal["thinking"] = "thinking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque:
+    """A block that this version has no form for, carried as the provider's own JSON text."""
+
+    provider: str
+    json: str
+    type: Literal["opaque"] = "opaque"
+
+
+Part = Text | ToolCall | ToolResult | Thinking | Opaque
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message; `name` is the agent or person it came from, where that is known."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: tuple[Annotated[Part, Discriminator("type")], ...]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in the model's order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+def system(text: str) -> Message:
+    """A system message."""
+    return Message(role="system", parts=(Text(text=text),))
+
+
+def user(text: str, name: str | None = None) -> Message:
+    """A user message."""
+    return Message(role="user", parts=(Text(text=text),), name=name)
+
+
+def assistant(text: str, *calls: ToolCall) -> Message:
+    """An assistant message with text and tool calls."""
+    parts: tuple[Part, ...] = (Text(text=text),) if text else ()
+    return Message(role="assistant", parts=(*parts, *calls))
+
+
+def tool_results(*results: ToolResult) -> Message:
+    """The results of one message's tool calls, in the order of the calls."""
+    return Message(role="tool", parts=results)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What a model is told of a tool; `schema` is the JSON Schema text of its arguments (an object)."""
+
+    name: str
+    description: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """The structured output wanted: a name and the JSON Schema text that the answer must fit."""
+
+    name: str
+    schema: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One model call, as an agent hands it to the gateway.
+
+    `id` is unique per attempt to run the step. `model` is `provider/name` (or `offline`). `run_id`,
+    `turn_id`, `agent` and `session_id` place the call's span; `parent_span_id` is the turn's.
+    """
+
+    id: str
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or the name of the tool that must be called."""
+    output: OutputSpec | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: str = "{}"
+    """JSON object merged into the provider's request body as it is, for what has no field here."""
+    deadline: float | None = None
+    """Unix time (s) after which nobody waits for the answer."""
+    budget_usd: float | None = None
+    """What the run may still spend, in USD; the gateway refuses a call whose worst case is above it."""
+    run_id: str = ""
+    turn_id: str = ""
+    agent: str = ""
+    crew: str = ""
+    session_id: str = ""
+    parent_span_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one or many calls. `input_tokens` includes the cached ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply:
+    """What a model call gave; `cost_usd` is None where no price is known, never 0 for want of one."""
+
+    request_id: str
+    message: Message
+    stop: Literal["end", "tool_calls", "length", "stop_sequence", "refusal", "content_filter", "other"]
+    model: str
+    """The model that answered, as the provider names it, with our prefix: `openai/gpt-4o-2024-08-06`."""
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    elapsed_s: float = 0.0
+    attempts: int = 1
+    response_id: str | None = None
+    v: int = VERSION
+
+
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+REPLY: TypeAdapter[ModelReply] = TypeAdapter(ModelReply)
+
+
+def reply_to_data(reply: ModelReply) -> dict[str, Any]:
+    """JSON-compatible form of a reply, for the journal."""
+    data: dict[str, Any] = REPLY.dump_python(reply, mode="json")
+    return data
+
+
+def reply_from_data(data: dict[str, Any]) -> ModelReply:
+    """A reply read back from the journal. Raises ValueError for a version this code does not know."""
+    if data.get("v") != VERSION:
+        raise ValueError(f"a model reply of version {data.get('v')!r}; this callsheet reads version {VERSION}")
+    return REPLY.validate_python(data)
