@@ -224,7 +224,9 @@ class TracingError(InfrastructureError):
     """Phoenix or the span spool is not usable."""
 
 
-def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...], hint: str = "") -> UnknownNameError:
+def unknown_name(
+    kind: str, name: str, known: list[str] | tuple[str, ...], hint: str = ""
+) -> UnknownNameError:
     """An `UnknownNameError` that names the nearest known names, so that a slip is mended at a glance."""
     import difflib
 
@@ -237,5 +239,8 @@ def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...], hint:
         advice = ""
     return UnknownNameError(
         f"no {kind} is called {name!r}",
-        kind=kind, name=name, known=tuple(known), hint=" ".join(part for part in (advice, hint) if part),
+        kind=kind,
+        name=name,
+        known=tuple(known),
+        hint=" ".join(part for part in (advice, hint) if part),
     )

@@ -1,1 +1,1 @@
-""""""
+"""The runtime: journal, lanes, coordinator, durable turns, and the two hosts they run on."""

@@ -1,0 +1,141 @@
+"""What can happen to a run (events) and what is to be done about it (commands).
+
+Events are also what participants put on their lane to the coordinator, so they survive pickle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from callsheet.core.limits import Limits, RunUsage
+from callsheet.core.records import Envelope, Step
+
+RunStatus = Literal["running", "waiting", "done", "failed", "limited", "cancelled"]
+"""`running`: work is going on. `waiting`: a person has to say something. `done`: answered. `failed`: an
+error ended it. `limited`: a limit stopped it. `cancelled`: somebody stopped it."""
+
+ENDED: frozenset[str] = frozenset({"done", "failed", "limited", "cancelled"})
+
+
+# --- events ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A run begins with the envelope that asks its flow."""
+
+    envelope: Envelope
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent:
+    """An open turn asks another participant."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecorded:
+    """A step of an open turn has its result (or its intent)."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFinished:
+    """A turn ends with its one reply or error; `body` is the JSON text of the answer, or of the error."""
+
+    run_id: str
+    turn_id: str
+    kind: Literal["reply", "error"]
+    body: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed:
+    """The run's time is up."""
+
+    run_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """Somebody wants the run stopped."""
+
+    run_id: str
+    reason: str
+    at: float
+
+
+Event = RunStarted | MessageSent | StepRecorded | TurnFinished | DeadlinePassed | CancelRequested
+
+
+# --- commands ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepEnvelope:
+    """Write the envelope to the journal."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepStep:
+    """Write the step to the journal."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """Hand an ask to its receiver, as a new turn."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolve:
+    """Tell an open turn how its ask was answered."""
+
+    turn_id: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Tell an open turn again how its ask was answered: the answer is in the journal."""
+
+    turn_id: str
+    key: str
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTurn:
+    """Stop the work on a turn; whatever it still sends is ignored."""
+
+    turn_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRun:
+    """The run is over: keep how it ended, and tell who waits for it.
+
+    `output` is JSON text (the answer); `error` is an error's `to_dict`.
+    """
+
+    run_id: str
+    status: RunStatus
+    output: str | None
+    error: dict[str, Any] | None
+    usage: RunUsage
+    at: float
+
+
+Command = KeepEnvelope | KeepStep | Deliver | Resolve | Recall | CancelTurn | EndRun

@@ -1,0 +1,66 @@
+"""The limits of a run, and what has been used of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run may use. None means no limit."""
+
+    model_calls_per_turn: int = 25
+    turns: int = 200
+    messages: int = 1000
+    deadline_s: float | None = 1800.0
+    """Seconds from the run's start until its work is stopped."""
+    budget_usd: float | None = None
+    parallel_tool_calls: int = 8
+    """Tool calls of one turn that may run at once."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Limits:
+        """From `to_dict`; limits that a newer version knows and this one does not are left out."""
+        return Limits(**{name: data[name] for name in Limits.__slots__ if name in data})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUsage:
+    """What a run has used so far, from its recorded steps alone: a replay counts nothing twice.
+
+    `cost_usd` is the sum of the known prices; `unpriced_calls` says how many calls have none, so that a
+    sum with unknown parts is never shown as if it were whole.
+    """
+
+    llm_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced_calls: int = 0
+    tool_calls: int = 0
+
+    def plus(self, other: RunUsage) -> RunUsage:
+        """The sum of both."""
+        return RunUsage(
+            llm_calls=self.llm_calls + other.llm_calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+            unpriced_calls=self.unpriced_calls + other.unpriced_calls,
+            tool_calls=self.tool_calls + other.tool_calls,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible form; `cost_usd` is null where a part of it is unknown."""
+        return {
+            "llm_calls": self.llm_calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": None if self.unpriced_calls else round(self.cost_usd, 8),
+            "tool_calls": self.tool_calls,
+        }

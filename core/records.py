@@ -1,0 +1,137 @@
+"""What moves between participants and what is kept of it: envelopes and steps.
+
+Frozen, versioned, and plain data: they survive pickle and JSON. A body is JSON text, made once by the
+sender and parsed once by the receiver, so that whatever lies between only carries it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from callsheet.core.limits import RunUsage
+
+VERSION = 1
+"""Version of the stored form of envelopes and steps. 1: the first."""
+
+PERSON = "person"
+"""The participant that starts a run, and gets its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One message between two participants of a run.
+
+    An `ask` begins a turn of its receiver, and its id is that turn's id too. A turn ends with exactly one
+    `reply` or `error`, which goes back to the sender of the ask. `cause` is the turn that sent it ("" for
+    the envelope that starts the run); `step_key` and `step_nth` name the asking step of that turn.
+    """
+
+    id: str
+    run_id: str
+    kind: Literal["ask", "reply", "error"]
+    sender: str
+    receiver: str
+    body: str
+    cause: str = ""
+    reply_to: str = ""
+    step_key: str = ""
+    step_nth: int = 0
+    at: float = 0.0
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One recorded step of a turn, found again by (turn, key, nth), never by its position.
+
+    `state`: `intent` (begun; kept before an effect that must not be repeated), `done`, or `failed` (an
+    ask that was answered with an error). `input` and `result` are JSON texts; an LLM step's input names
+    the conversation by its chained digest and does not repeat it. Times are Unix seconds.
+    """
+
+    run_id: str
+    turn_id: str
+    key: str
+    nth: int
+    kind: Literal["llm", "tool", "ask", "now"]
+    name: str
+    state: Literal["intent", "done", "failed"] = "done"
+    input: str = "null"
+    result: str = "null"
+    usage: RunUsage | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    v: int = VERSION
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What finds the step within its turn."""
+        return self.key, self.nth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run as the journal lists it. `input` and `output` are JSON texts; times are Unix seconds."""
+
+    run_id: str
+    crew: str
+    status: str
+    input: str
+    output: str | None = None
+    error: str | None = None
+    """JSON text of the error's `to_dict`."""
+    session_id: str = ""
+    limits: str = "{}"
+    usage: str = "{}"
+    launch: str = ""
+    """Which launched crew serves it; a run resumed elsewhere gets another."""
+    options: str = "{}"
+    """JSON object: model, documents and the like, as the run was started with."""
+    started: float = 0.0
+    ended: float | None = None
+    v: int = VERSION
+
+
+def ask_step(ask: Envelope, reply: Envelope) -> Step:
+    """An answered ask as the step of its asker. It is never stored: the two envelopes say it all."""
+    return Step(
+        run_id=ask.run_id,
+        turn_id=ask.cause,
+        key=ask.step_key,
+        nth=ask.step_nth,
+        kind="ask",
+        name=ask.receiver,
+        state="done" if reply.kind == "reply" else "failed",
+        input=ask.body,
+        result=reply.body,
+        started=ask.at,
+        ended=reply.at,
+    )
+
+
+def record_to_dict(record: Envelope | Step) -> dict[str, Any]:
+    """JSON-compatible form of an envelope or step."""
+    data = {name: getattr(record, name) for name in record.__slots__}
+    usage = data.get("usage")
+    if isinstance(usage, RunUsage):
+        data["usage"] = {name: getattr(usage, name) for name in usage.__slots__}
+    return data
+
+
+def envelope_from_dict(data: dict[str, Any]) -> Envelope:
+    """From `record_to_dict`. Raises ValueError for a version this code does not know."""
+    _check_version(data)
+    return Envelope(**data)
+
+
+def step_from_dict(data: dict[str, Any]) -> Step:
+    """From `record_to_dict`. Raises ValueError for a version this code does not know."""
+    _check_version(data)
+    usage = data.get("usage")
+    return Step(**{**data, "usage": RunUsage(**usage) if usage else None})
+
+
+def _check_version(data: dict[str, Any]) -> None:
+    if data.get("v") != VERSION:
+        raise ValueError(f"a record of version {data.get('v')!r}; this callsheet reads version {VERSION}")

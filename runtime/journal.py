@@ -1,0 +1,258 @@
+"""The journal: an append-only record of runs, envelopes and steps, in SQLite or PostgreSQL.
+
+One writer (the coordinator), any number of readers. A write is one transaction; when it returns, what it
+wrote survives the death of every process. SQLite runs in WAL mode; with `synchronous="normal"` (the
+default) a loss of power may cost the last moments, with `"full"` it does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callsheet.core.canonical import digest, from_json, to_json
+from callsheet.core.errors import JournalError
+from callsheet.core.events import EndRun
+from callsheet.core.limits import RunUsage
+from callsheet.core.records import Envelope, RunRecord, Step, ask_step
+from callsheet.runtime.schema import SCHEMA_VERSION, blobs, envelopes, meta, metadata, runs, steps
+
+BLOB_BYTES = 64 * 1024
+"""A text longer than this lies in `blobs`, once for each content, and is referred to by its digest."""
+
+_BLOB_MARK = "@blob:"  # never the beginning of a JSON text
+
+Record = Envelope | Step | RunRecord | EndRun
+
+
+class Journal:
+    """One connection to a journal. Not for use from several threads at once.
+
+    Raises JournalError from every method when the store cannot be used; a write that raised left nothing.
+    """
+
+    def __init__(self, url: str | Path, *, synchronous: Literal["normal", "full"] = "normal") -> None:
+        """Open the journal, creating it if `url` is a path or URL of an empty store."""
+        self.url = _as_url(url)
+        self._engine = sa.create_engine(self.url, poolclass=sa.StaticPool, **_driver_options(self.url))
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", lambda c, _: _set_pragmas(c, synchronous))
+        try:
+            self._db = self._engine.connect()
+            self._check_schema()
+            top = [self._db.scalar(sa.select(sa.func.max(t.c.n))) or 0 for t in (envelopes, steps)]
+            self._db.rollback()
+        except sa.exc.SQLAlchemyError as error:
+            self._engine.dispose()
+            raise _broken(self.url, error) from error
+        self._n = itertools.count(max(top) + 1)
+        insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        self._put_envelope = insert(envelopes).on_conflict_do_nothing()
+        self._put_run = insert(runs).on_conflict_do_nothing()
+        self._put_blob = insert(blobs).on_conflict_do_nothing()
+        step = insert(steps)
+        changing = ("state", "result", "usage", "ended")
+        self._put_step = step.on_conflict_do_update(
+            index_elements=["run_id", "turn_id", "key", "nth"],
+            set_={name: step.excluded[name] for name in changing},
+            where=steps.c.state == "intent",
+        )
+        self._end_run = (
+            runs.update()
+            .where(runs.c.run_id == sa.bindparam("b_run_id"))
+            .values(
+                {name: sa.bindparam(f"b_{name}") for name in ("status", "output", "error", "usage", "ended")}
+            )
+        )
+
+    def close(self) -> None:
+        """Close the connection; what was written stays."""
+        self._db.close()
+        self._engine.dispose()
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Keep the records in one transaction. Keeping the same record again changes nothing."""
+        try:
+            with self._db.begin():
+                self._write(records)
+        except sa.exc.SQLAlchemyError as error:
+            raise _broken(self.url, error) from error
+
+    def _write(self, records: Sequence[Record]) -> None:
+        big: dict[str, str] = {}
+        rows: dict[str, list[dict[str, Any]]] = {"run": [], "envelope": [], "step": [], "end": []}
+        for record in records:
+            if isinstance(record, Envelope):
+                row = _columns(record)
+                row["body"] = _stored(record.body, big)
+                row["n"] = next(self._n)
+                rows["envelope"].append(row)
+            elif isinstance(record, Step):
+                row = _columns(record)
+                row["input"] = _stored(record.input, big)
+                row["result"] = _stored(record.result, big)
+                row["usage"] = None if record.usage is None else to_json(_columns(record.usage))
+                row["n"] = next(self._n)
+                rows["step"].append(row)
+            elif isinstance(record, RunRecord):
+                row = _columns(record)
+                row["input"] = _stored(record.input, big)
+                rows["run"].append(row)
+            else:
+                rows["end"].append(
+                    {
+                        "b_run_id": record.run_id,
+                        "b_status": record.status,
+                        "b_output": None if record.output is None else _stored(record.output, big),
+                        "b_error": None if record.error is None else to_json(record.error),
+                        "b_usage": to_json(record.usage.to_dict()),
+                        "b_ended": record.at,
+                    }
+                )
+        if big:
+            self._db.execute(self._put_blob, [{"digest": key, "body": body} for key, body in big.items()])
+        for kind, statement in (
+            ("run", self._put_run),
+            ("envelope", self._put_envelope),
+            ("step", self._put_step),
+            ("end", self._end_run),
+        ):
+            if rows[kind]:
+                self._db.execute(statement, rows[kind])
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run, or None."""
+        found = self._read(sa.select(runs).where(runs.c.run_id == run_id))
+        return self._run_of(found[0]) if found else None
+
+    def runs(self, *, limit: int = 50, status: str | None = None, prefix: str = "") -> list[RunRecord]:
+        """Runs, the newest first; `prefix` keeps those whose id begins with it."""
+        query = sa.select(runs).order_by(runs.c.started.desc()).limit(limit)
+        if status:
+            query = query.where(runs.c.status == status)
+        if prefix:
+            query = query.where(runs.c.run_id.startswith(prefix, autoescape=True))
+        return [self._run_of(row) for row in self._read(query)]
+
+    def envelopes(self, run_id: str) -> list[Envelope]:
+        """The messages of a run, in the order they were kept."""
+        query = sa.select(envelopes).where(envelopes.c.run_id == run_id).order_by(envelopes.c.n)
+        return [self._envelope_of(row) for row in self._read(query)]
+
+    def steps(self, run_id: str, turn_id: str | None = None) -> list[Step]:
+        """The recorded steps of a run, or of one turn of it, asks left out, in the order they were kept."""
+        query = sa.select(steps).where(steps.c.run_id == run_id).order_by(steps.c.n)
+        if turn_id is not None:
+            query = query.where(steps.c.turn_id == turn_id)
+        return [self._step_of(row) for row in self._read(query)]
+
+    def turn_steps(self, run_id: str, turn_id: str) -> list[Step]:
+        """All that a turn has recorded, answered asks included: what it is delivered with after a crash."""
+        kept = self.envelopes(run_id)
+        asks = {e.id: e for e in kept if e.kind == "ask" and e.cause == turn_id}
+        answered = [ask_step(asks[e.reply_to], e) for e in kept if e.kind != "ask" and e.reply_to in asks]
+        return [*self.steps(run_id, turn_id), *answered]
+
+    # --- helpers -------------------------------------------------------------------------------------
+
+    def _check_schema(self) -> None:
+        with self._db.begin():
+            if not sa.inspect(self._db).has_table(meta.name):
+                metadata.create_all(self._db)
+                self._db.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
+                return
+            found = self._db.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
+        if found != str(SCHEMA_VERSION):
+            raise JournalError(
+                f"the journal {self.url} has schema version {found}; this callsheet reads {SCHEMA_VERSION}",
+                hint="Use the callsheet that wrote it, or point CALLSHEET_HOME at another folder.",
+            )
+
+    def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        try:
+            found = [dict(row) for row in self._db.execute(query).mappings()]
+            self._db.rollback()
+        except sa.exc.SQLAlchemyError as error:
+            raise _broken(self.url, error) from error
+        return found
+
+    def _loaded(self, text: str | None) -> Any:
+        if text is None or not text.startswith(_BLOB_MARK):
+            return text
+        key = text.removeprefix(_BLOB_MARK)
+        found = self._read(sa.select(blobs.c.body).where(blobs.c.digest == key))
+        if not found:
+            raise JournalError(f"the journal {self.url} lacks the content {key} that it refers to")
+        return found[0]["body"]
+
+    def _run_of(self, row: dict[str, Any]) -> RunRecord:
+        return RunRecord(
+            **{**row, "input": self._loaded(row["input"]), "output": self._loaded(row["output"])}
+        )
+
+    def _envelope_of(self, row: dict[str, Any]) -> Envelope:
+        del row["n"]
+        return Envelope(**{**row, "body": self._loaded(row["body"])})
+
+    def _step_of(self, row: dict[str, Any]) -> Step:
+        del row["n"]
+        usage = row["usage"]
+        step = Step(**{**row, "usage": RunUsage(**from_json(usage)) if usage else None})
+        return replace(step, input=self._loaded(step.input), result=self._loaded(step.result))
+
+
+def _columns(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _stored(text: str, big: dict[str, str]) -> str:
+    if len(text) <= BLOB_BYTES:
+        return text
+    key = digest(text)
+    big[key] = text
+    return _BLOB_MARK + key
+
+
+def _as_url(url: str | Path) -> str:
+    text = str(url)
+    if "://" in text:
+        return text
+    path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(
+            f"the journal's folder {path.parent} cannot be made: {error.strerror}",
+            hint="Point CALLSHEET_HOME at a folder that you may write to.",
+        ) from error
+    return f"sqlite:///{path}"
+
+
+def _driver_options(url: str) -> dict[str, Any]:
+    # The journal lives in one writer thread, but is opened and closed from others.
+    return {"connect_args": {"check_same_thread": False, "timeout": 30}} if url.startswith("sqlite") else {}
+
+
+def _set_pragmas(connection: Any, synchronous: str) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=OFF", "cache_size=-16000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _broken(url: str, error: Exception) -> JournalError:
+    cause = getattr(error, "orig", None) or error
+    return JournalError(
+        f"the journal {url} cannot be used: {cause}",
+        hint="Check that its folder exists, is writable and has free space (`callsheet doctor` looks).",
+    )

@@ -1,0 +1,126 @@
+"""What travels on the lanes to and from the coordinator, beside the events of `core.events`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from callsheet.core.events import EndRun
+from callsheet.core.limits import Limits
+from callsheet.core.records import Envelope, RunRecord, Step
+
+FLOW = "flow"
+"""The name of a crew's flow among its participants."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What a participant needs to know of the run that a turn belongs to."""
+
+    run_id: str
+    crew: str
+    launch: str
+    session_id: str
+    options: str
+    limits: Limits
+    deadline: float | None
+    """Unix time (s) at which the run's work is stopped."""
+
+
+# --- to the coordinator ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """A participant is there, and ready to take turns for its name in that launched crew."""
+
+    launch: str
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Begin a run; `watch` says what of it the sender wants to hear: its end, or everything."""
+
+    record: RunRecord
+    envelope: Envelope
+    limits: Limits
+    watch: Literal["end", "all"] = "end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Stop a run."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Ask the coordinator for something; the answer is an `Answer` of the same id."""
+
+    id: int
+    verb: str
+    args: dict[str, Any]
+
+
+# --- from the coordinator ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnGiven:
+    """A turn to take, with what is already recorded of it (nothing, unless it was begun before)."""
+
+    envelope: Envelope
+    info: RunInfo
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAnswered:
+    """An ask of an open turn is answered."""
+
+    turn_id: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStopped:
+    """Stop the work on a turn."""
+
+    turn_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNews:
+    """Something of a watched run was kept in the journal."""
+
+    run_id: str
+    record: Envelope | Step | EndRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A run cannot be started; `error` is the error's `to_dict`."""
+
+    run_id: str
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to a query: a value, or the `to_dict` of an error."""
+
+    id: int
+    value: Any = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalBroken:
+    """The coordinator cannot write its journal, and takes nothing more; what was kept is safe."""
+
+    error: dict[str, Any]

@@ -1,0 +1,134 @@
+"""Services behind a lane: a component that answers requests, and the caller's side of it.
+
+The model gateway and the memory are services. A component is any object with `async handle(request)`;
+requests, replies and errors are plain data that survive pickle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from callsheet.core.errors import CallsheetError, ServiceError
+from callsheet.runtime.lanes import Lane, LaneDownError, LaneServer, Port, Transport
+
+
+class Component(Protocol):
+    """What a service is made of."""
+
+    async def handle(self, request: Any) -> Any:
+        """Answer one request; many may be under way at once."""
+
+
+class Service:
+    """The server's side: runs each request as a task of its own.
+
+    Nothing here survives a crash: a caller sends again what was not answered, so a request may be handled
+    twice after the death of the service's process, but never twice by one process.
+    """
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+        self._lanes = LaneServer(self._receive)
+        self._running: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+
+    async def exchange(self, data: bytes) -> bytes:
+        """One call of a client's lane."""
+        return await self._lanes.exchange(data)
+
+    async def close(self) -> None:
+        """Stop what is under way, then close the component, if it can be closed."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        close = getattr(self.component, "close", None)
+        if close is not None:
+            await close()
+
+    def _receive(self, port: Port, first: int, items: Sequence[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        for id_, request in items:
+            key = (port.client, port.incarnation, id_)
+            task = self._running.get(key)
+            if request is None:
+                if task is not None:
+                    task.cancel()
+            elif task is None:
+                task = loop.create_task(self._run(key, request))
+                self._running[key] = task
+        port.ack(first + len(items) - 1)
+
+    async def _run(self, key: tuple[str, str, int], request: Any) -> None:
+        try:
+            answer: tuple[int, bool, Any] = (key[2], True, await self.component.handle(request))
+        except CallsheetError as error:
+            answer = (key[2], False, error)
+        except Exception as error:  # the caller has to know, whatever it is
+            answer = (key[2], False, ServiceError(f"{type(error).__name__}: {error}"))
+        finally:
+            self._running.pop(key, None)
+        port = self._lanes.ports.get(key[0])
+        if port is not None and port.incarnation == key[1]:
+            port.push(answer)
+
+
+class Caller:
+    """The client's side of a service. `await caller.request(x)` returns what `handle(x)` returned.
+
+    Raises what the component raised, or ServiceError when the service cannot be reached any more.
+    """
+
+    def __init__(
+        self, name: str, transport: Transport, *, client: str, incarnation: str, give_up_s: float = 60.0
+    ) -> None:
+        self.name = name
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, tuple[Any, asyncio.Future[Any]]] = {}
+        self._lane = Lane(
+            transport, client=client, incarnation=incarnation, on_item=self._take,
+            on_session=self._again, on_lost=self._lost, busy=lambda: bool(self._waiting), give_up_s=give_up_s,
+        )  # fmt: skip
+
+    async def request(self, request: Any) -> Any:
+        """Send a request and wait for its answer. Cancelling this cancels the work at the service."""
+        id_ = next(self._ids)
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[id_] = (request, future)
+        self._lane.post((id_, request))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if id_ in self._waiting:
+                self._lane.post((id_, None))
+            raise
+        finally:
+            self._waiting.pop(id_, None)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._lane.close()
+
+    def _take(self, item: tuple[int, bool, Any]) -> None:
+        id_, ok, value = item
+        waiting = self._waiting.get(id_)
+        if waiting is None or waiting[1].done():
+            return
+        if ok:
+            waiting[1].set_result(value)
+        else:
+            waiting[1].set_exception(value)
+
+    def _again(self) -> None:
+        # Requests that the lost service had taken are not in the lane any more.
+        for id_, (request, _) in list(self._waiting.items()):
+            self._lane.post((id_, request))
+
+    def _lost(self, error: LaneDownError) -> None:
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ServiceError(f"the {self.name} is gone: {error}", service=self.name))
+
+
+Call = Callable[[Any], Awaitable[Any]]
