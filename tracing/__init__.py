@@ -104,4 +104,4 @@ def _after_fork() -> None:
     if _exporter is not None:
         from callsheet.tracing.export import Exporter
 
-        _exporter = Exporter(_exporter.config)
+        _exporter = Exporter(_exporter.config, start=False)
