@@ -118,5 +118,6 @@ def run_links(
     # The list of spans is refreshed every two seconds; an open trace is not.
     condition = f"trace_id == '{trace}' and span_kind == 'CHAIN'"
     return RunLinks(
-        live=f"{place}/spans?{urlencode({'spanFilterCondition': condition})}", trace=f"{place}/traces/{trace}"
+        live=f"{place}/spans?{urlencode({'spanFilterCondition': condition}, quote_via=quote)}",
+        trace=f"{place}/traces/{trace}",
     )

@@ -106,7 +106,7 @@ def _build(making: Path, requirement: str, log_path: Path, progress: Progress, t
         for command in commands:
             left_s = timeout_s - (time.monotonic() - began)
             try:
-                status = subprocess.run(
+                status = subprocess.run(  # noqa: S603 - our own words and the pinned requirement
                     command,
                     cwd=log_path.parent,
                     env=_without_secrets(),
@@ -124,8 +124,8 @@ def _build(making: Path, requirement: str, log_path: Path, progress: Progress, t
             if status != 0:
                 raise TracingError(
                     f"Phoenix could not be installed: {why}\n{tail(log_path)}",
-                    hint=f"See {log_path}; check the connection to the package index and the free disk space, "
-                    "then try again. Runs work without Phoenix: their spans wait on disk.",
+                    hint=f"See {log_path}; check the connection to the package index and the disk space, and "
+                    "try again. Runs work without Phoenix: their spans wait on disk.",
                 )
     progress(f"Phoenix is installed ({time.monotonic() - began:.0f} s).")
 

@@ -69,7 +69,7 @@ def _gone(pid: int, known_as: str, handle: int | None, wait_s: float) -> bool:
 
 
 def _from_ps(pid: int) -> str | None:
-    found = subprocess.run(
+    found = subprocess.run(  # noqa: S603
         ["ps", "-o", "lstart=", "-p", str(pid)],  # noqa: S607
         capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import grpc.aio
+import grpc.aio  # type: ignore[import-untyped]
 
 ANYWHERE = ("[::]:", "0.0.0.0:", "*:")
 
@@ -38,7 +38,7 @@ def main() -> None:
     make_server = grpc.aio.server
     grpc.aio.server = lambda *args, **kwargs: guarded(make_server(*args, **kwargs))
     sys.argv = ["phoenix", "serve"]
-    from phoenix.server.main import main as serve
+    from phoenix.server.main import main as serve  # type: ignore[import-not-found]
 
     serve()
 

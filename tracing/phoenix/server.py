@@ -1,7 +1,8 @@
 """A Phoenix server of ours: started once, in the background, on loopback, with its data kept.
 
 `<home>/phoenix` holds its environment, its data (`data/`), its log and `server.json`, which names the
-process. A crash of the starter at any point leaves either no server, or one that `running_phoenix` finds.
+process and is written as soon as there is one: a starter that is killed while it waits leaves a server that
+`running_phoenix` finds.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ SAFE_LOCAL = {
 }
 """Nothing is sent to anyone, and nothing in the server runs commands or reaches the web."""
 
-# The server shows what strangers wrote; it gets no key, and nothing else of the environment it can do without.
+# The server shows what strangers wrote: it gets no key, nor anything else that it can do without.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -132,7 +133,7 @@ def _spawn(python: Path, folder: Path, port: int, grpc_port: int, progress: Prog
     progress("Starting Phoenix (about 20 s).")
     try:
         with log_path.open("wb") as log:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603 - our own script
                 # Isolated: neither the working folder nor PYTHONPATH may put a module before Phoenix's own.
                 [str(python), "-I", str(LAUNCHER)],
                 cwd=folder,
