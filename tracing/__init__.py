@@ -42,6 +42,7 @@ __all__ = [
     "emit",
     "flush",
     "is_enabled",
+    "new_span_id",
     "shutdown",
 ]
 
@@ -80,6 +81,11 @@ def emit(span: Span) -> None:
     exporter = _exporter
     if exporter is not None:
         exporter.offer(span)
+
+
+def new_span_id() -> str:
+    """A random span id (16 hex digits), for a tool span that others hang below while it still runs."""
+    return os.urandom(8).hex()
 
 
 def flush(timeout_s: float = 5.0) -> bool:

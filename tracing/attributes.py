@@ -134,7 +134,8 @@ def _turn(span: TurnSpan, content: Content) -> Described:
         metadata["crew"] = span.crew
     attributes[SpanAttributes.METADATA] = json_text(metadata)
     return Described(
-        span.agent,
+        # The flow has the crew's name, as the root has: they should not read as the same thing twice.
+        f"{span.agent} (flow)" if span.kind == "flow" else span.agent,
         ids.trace_id(span.run_id),
         ids.turn_span_id(span.envelope_id),
         ids.message_span_id(span.envelope_id),
@@ -229,7 +230,7 @@ def _child(
     return Described(
         name,
         ids.trace_id(span.run_id),
-        os.urandom(8).hex(),
+        (span.span_id if isinstance(span, ToolSpan) else "") or os.urandom(8).hex(),
         span.parent_span_id or ids.root_span_id(span.run_id),
         span.started,
         span.ended,

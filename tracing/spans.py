@@ -140,6 +140,8 @@ class ToolSpan:
     output: str = ""
     error: str | None = None
     call_id: str = ""
+    span_id: str = ""
+    """From `tracing.new_span_id`, where other spans are to hang below this one; random where empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
