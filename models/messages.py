@@ -167,13 +167,17 @@ class Usage:
     reasoning_tokens: int = 0
 
 
+Stop = Literal["end", "tool_calls", "length", "stop_sequence", "refusal", "content_filter", "other"]
+"""Why a model stopped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReply:
     """What a model call gave; `cost_usd` is None where no price is known, never 0 for want of one."""
 
     request_id: str
     message: Message
-    stop: Literal["end", "tool_calls", "length", "stop_sequence", "refusal", "content_filter", "other"]
+    stop: Stop
     model: str
     """The model that answered, as the provider names it, with our prefix: `openai/gpt-4o-2024-08-06`."""
     usage: Usage = field(default_factory=Usage)
@@ -197,5 +201,7 @@ def reply_to_data(reply: ModelReply) -> dict[str, Any]:
 def reply_from_data(data: dict[str, Any]) -> ModelReply:
     """A reply read back from the journal. Raises ValueError for a version this code does not know."""
     if data.get("v") != VERSION:
-        raise ValueError(f"a model reply of version {data.get('v')!r}; this callsheet reads version {VERSION}")
+        raise ValueError(
+            f"a model reply of version {data.get('v')!r}; this callsheet reads version {VERSION}"
+        )
     return REPLY.validate_python(data)

@@ -1,0 +1,53 @@
+"""How the gateway behaves. Holds no key, so that it can be logged, pickled and sent to a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from callsheet.core.errors import SettingsError, unknown_name
+from callsheet.models.catalogue import PROVIDERS, base_url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """Settings of the model gateway; times in seconds.
+
+    Raises UnknownNameError for a base URL of an unknown provider, and SettingsError for values that make
+    no sense.
+    """
+
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    """Addresses by provider, before those of the environment. No user name or password in them."""
+    request_timeout_s: float = 300.0
+    """For one attempt; the request's own deadline also holds."""
+    max_attempts: int = 4
+    first_backoff_s: float = 0.5
+    """Upper bound of the first wait; it doubles from attempt to attempt, and is drawn at random below."""
+    max_backoff_s: float = 20.0
+    max_wait_s: float = 60.0
+    """A provider that asks for a longer wait than this is not waited for: the call fails at once."""
+    default_max_tokens: int = 8192
+    """For APIs that demand a limit (Anthropic) where the request has none."""
+    max_connections: int = 200
+    """To each provider."""
+    trace_content: bool = True
+    """Put messages, tools and arguments into spans. Off: counts, names and times only."""
+
+    def __post_init__(self) -> None:
+        for provider in self.base_urls:
+            if provider not in PROVIDERS:
+                raise unknown_name("model provider", provider, tuple(PROVIDERS))
+            base_url(PROVIDERS[provider], {}, self.base_urls)
+        for name in (
+            "request_timeout_s",
+            "max_attempts",
+            "max_wait_s",
+            "default_max_tokens",
+            "max_connections",
+        ):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; it must be above 0")
+        for name in ("first_backoff_s", "max_backoff_s"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; it must not be negative")
