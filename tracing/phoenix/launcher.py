@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import grpc.aio  # type: ignore[import-untyped]
-
 ANYWHERE = ("[::]:", "0.0.0.0:", "*:")
 
 
@@ -35,6 +33,8 @@ def guarded(server: Any) -> Any:
 
 def main() -> None:
     """Serve until SIGTERM."""
+    import grpc.aio  # type: ignore[import-untyped]
+
     make_server = grpc.aio.server
     grpc.aio.server = lambda *args, **kwargs: guarded(make_server(*args, **kwargs))
     sys.argv = ["phoenix", "serve"]
