@@ -6,9 +6,11 @@ sender and parsed once by the receiver, so that whatever lies between only carri
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from callsheet.core.canonical import from_json
 from callsheet.core.limits import RunUsage
 
 VERSION = 1
@@ -108,6 +110,17 @@ def ask_step(ask: Envelope, reply: Envelope) -> Step:
         started=ask.at,
         ended=reply.at,
     )
+
+
+def body_text(body: str) -> str:
+    """A body as people read it: the `input` or `output` it carries, or an error's message."""
+    data = from_json(body)
+    if isinstance(data, dict):
+        for name in ("input", "output", "message"):
+            if name in data:
+                data = data[name]
+                break
+    return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
 
 
 def record_to_dict(record: Envelope | Step) -> dict[str, Any]:

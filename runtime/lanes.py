@@ -52,29 +52,52 @@ class Port:
     incarnation: str
     session: int
     received: int
+    """The number of the last item taken."""
     acked: int = 0
+    told: int = 0
+    """The last acknowledgement that an answer has carried."""
     outbox: list[Any] = field(default_factory=list)
-    waiter: asyncio.Future[None] | None = None
     answered: int = 0
-    news: bool = False
+    calls: int = 0
+    waiter: asyncio.Future[None] | None = None
     gap: asyncio.Future[None] | None = None
 
     def push(self, item: Any) -> None:
         """Send an item to the client, with the next answer."""
         self.outbox.append(item)
-        self.release()
+        self.wake()
 
     def ack(self, number: int) -> None:
         """Tell the client that its items up to this number are dealt with."""
         if number > self.acked:
             self.acked = number
-            self.release()
+            self.wake()
 
-    def release(self) -> None:
-        """Let the parked call go home."""
-        self.news = True
+    def wake(self) -> None:
+        """Let the parked call look again whether it may go home."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+
+    async def answer(self) -> bytes:
+        """Wait until there is news, or a newer call to carry it; then the answer of one call."""
+        self.calls += 1
+        mine = self.calls
+        self.wake()  # an older call may be parked: one is enough
+        while self.calls == mine and not self.outbox and self.acked == self.told:
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+        down = (self.answered, self.acked, self.outbox)
+        self.answered += 1
+        self.told = self.acked
+        self.outbox = []
+        return pickle.dumps(down, 5)
+
+    def retire(self) -> None:
+        """A newer port takes this one's place: let its calls go home."""
+        self.calls += 1
+        self.wake()
+        if self.gap is not None and not self.gap.done():
+            self.gap.set_result(None)
 
 
 class LaneServer:
@@ -101,10 +124,8 @@ class LaneServer:
         port = self.ports.get(client)
         if port is None or (incarnation, session) != (port.incarnation, port.session):
             if port is not None:
-                port.release()
-                if port.gap is not None:
-                    port.gap.set_result(None)
-            port = Port(client, incarnation, session, received=first - 1, acked=first - 1)
+                port.retire()
+            port = Port(client, incarnation, session, first - 1, first - 1, first - 1)
             self.ports[client] = port
             if self._opened is not None:
                 self._opened(port)
@@ -120,17 +141,7 @@ class LaneServer:
                 port.gap.set_result(None)
                 port.gap = None
             self._receive(port, number, new)
-        port.release()  # an older call may be parked: one is enough
-        if not (port.outbox or new):
-            port.news = False
-        while not port.news:
-            port.waiter = asyncio.get_running_loop().create_future()
-            await port.waiter
-        port.news = False
-        down = (port.answered, port.acked, port.outbox)
-        port.answered += 1
-        port.outbox = []
-        return pickle.dumps(down, 5)
+        return await port.answer()
 
 
 class Lane:
@@ -234,8 +245,11 @@ class Lane:
             if session == self._session and not self._closed:
                 await self._begin_session(error)
             return
+        except Exception as error:  # the server failed on what it got: sending it again will not help
+            self._give_up(LaneDownError(f"{type(error).__name__}: {error}", final=True))
+            return
         finally:
-            self._calls.discard(me)  # type: ignore[arg-type]
+            self._calls.discard(me)
         if session != self._session:
             return
         self._failing_since = None

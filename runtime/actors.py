@@ -1,0 +1,189 @@
+"""Where classes become Ray actors: their names, lifetimes, restarts and resources, and nothing else.
+
+| actor | name | restarts | what a crash costs |
+|---|---|---|---|
+| coordinator | `coordinator` | always | nothing that it acknowledged: it acknowledges after the commit |
+| service | the service's name | always | requests under way; their callers send them again |
+| participant | `LAUNCH/NAME#i` | always | steps under way; its turns are given again with their records |
+
+All are detached, so that a run outlives the driver that began it, and none reserves a CPU, so that a
+crew of any size fits on a laptop. Methods are never retried by Ray: the lanes do that, with numbers that
+let the receiver drop what it has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from callsheet import tracing
+from callsheet.runtime.cluster import NAMESPACE
+from callsheet.runtime.coordinator import Coordinator
+from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
+from callsheet.runtime.journal import Journal
+from callsheet.runtime.lanes import LaneDownError
+from callsheet.runtime.participant import Participant
+from callsheet.runtime.services import Caller, Service
+
+COORDINATOR = "coordinator"
+LOST_AFTER_S = 60.0
+
+
+class ActorTransport:
+    """Carries a lane's calls to an actor, also to its successors: it is found again by its name."""
+
+    def __init__(self, name: str, handle: Any) -> None:
+        self._name, self._handle = name, handle
+
+    async def __call__(self, data: bytes) -> bytes:
+        """One call. Raises LaneDownError while the actor is away, a final one when it is gone."""
+        from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+
+        try:
+            answer: bytes = await self._handle.exchange.remote(data)
+        except ActorUnavailableError as error:
+            raise LaneDownError(f"{self._name} is away: {error}") from error
+        except (ActorDiedError, RayActorError) as error:
+            self._handle = await asyncio.to_thread(self._find_again, error)
+            raise LaneDownError(f"{self._name} has died and is there again") from error
+        return answer
+
+    def _find_again(self, error: Exception) -> Any:
+        import ray
+
+        try:
+            return ray.get_actor(self._name, namespace=NAMESPACE)
+        except ValueError:
+            raise LaneDownError(f"{self._name} is gone: {error}", final=True) from error
+
+
+class _Actor:
+    """What every actor of ours can be told."""
+
+    def __init__(self, config: HostConfig, label: str) -> None:
+        for name in config.hidden:
+            os.environ.pop(name, None)
+        if config.tracing is not None:
+            tracing.configure(config.tracing)
+        self._label = label
+
+    async def ready(self) -> int:
+        """Answers when the actor can work: its process id."""
+        return os.getpid()
+
+    async def flush(self, timeout_s: float = 2.0) -> bool:
+        """Send the spans that are still here."""
+        return await asyncio.to_thread(tracing.flush, timeout_s)
+
+
+class CoordinatorActor(_Actor):
+    """The coordinator in a process of its own; see `Coordinator` for what survives."""
+
+    def __init__(self, config: HostConfig) -> None:
+        super().__init__(config, COORDINATOR)
+        synchronous = cast("Literal['normal', 'full']", config.synchronous)
+        self._coordinator = Coordinator(Journal(config.journal, synchronous=synchronous))
+
+    async def exchange(self, data: bytes) -> bytes:
+        """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
+        return await self._coordinator.exchange(data)
+
+    async def close(self) -> None:
+        """Write what is left and close the journal."""
+        await self._coordinator.close()
+
+
+class ServiceActor(_Actor):
+    """A service in a process of its own; see `Service` for what survives."""
+
+    def __init__(self, config: HostConfig, spec: ServiceSpec) -> None:
+        super().__init__(config, spec.name)
+        self._service = Service(spec.factory(spec.secrets))
+
+    async def exchange(self, data: bytes) -> bytes:
+        """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
+        return await self._service.exchange(data)
+
+    async def close(self) -> None:
+        """Close the component."""
+        await self._service.close()
+
+
+class ParticipantActor(_Actor):
+    """A participant in a process of its own; see `Participant` for what survives."""
+
+    def __init__(
+        self,
+        config: HostConfig,
+        launch: str,
+        index: int,
+        spec: ParticipantSpec,
+        handles: Mapping[str, Any],
+    ) -> None:
+        client = actor_name(launch, spec.name, index)
+        super().__init__(config, client)
+        incarnation = uuid.uuid4().hex
+        callers = {
+            name: Caller(
+                name, ActorTransport(name, handle), client=client, incarnation=incarnation,
+                give_up_s=LOST_AFTER_S,
+            )
+            for name, handle in handles.items()
+            if name != COORDINATOR
+        }  # fmt: skip
+        self._participant = Participant(
+            launch=launch, name=spec.name, handler=spec.factory(),
+            transport=ActorTransport(COORDINATOR, handles[COORDINATOR]),
+            services={name: caller.request for name, caller in callers.items()},
+            client=client, incarnation=incarnation,
+        )  # fmt: skip
+        self._participant.open()
+
+    async def ready(self) -> int:
+        """Answers when the participant has joined its crew: its process id."""
+        await self._participant.joined()
+        return os.getpid()
+
+    async def close(self) -> None:
+        """Stop taking turns."""
+        await self._participant.close()
+
+
+def actor_name(launch: str, name: str, index: int) -> str:
+    """The Ray name of a participant's actor, which is also its client name on the lanes."""
+    return f"{launch}/{name}#{index}"
+
+
+def create_coordinator(config: HostConfig) -> Any:
+    """The cluster's coordinator, made if there is none."""
+    return _create(CoordinatorActor, COORDINATOR, {}, True, config)
+
+
+def create_service(config: HostConfig, spec: ServiceSpec) -> Any:
+    """The cluster's service of that name, made if there is none."""
+    return _create(ServiceActor, spec.name, {}, True, config, spec)
+
+
+def create_participant(
+    config: HostConfig, launch: str, index: int, spec: ParticipantSpec, handles: Mapping[str, Any]
+) -> Any:
+    """One participant's actor."""
+    name = actor_name(launch, spec.name, index)
+    return _create(ParticipantActor, name, dict(spec.resources), False, config, launch, index, spec, handles)
+
+
+def _create(cls: type, name: str, resources: dict[str, Any], get_if_exists: bool, *args: Any) -> Any:
+    import ray
+
+    options = {"num_cpus": 0, **resources}
+    return (
+        ray.remote(cls)
+        .options(
+            name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=get_if_exists,
+            max_restarts=-1, max_task_retries=0, max_concurrency=10_000, **options,
+        )
+        .remote(*args)
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Ray itself: join a cluster, or start one for this driver alone, on loopback and with telemetry off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from callsheet.core.errors import ClusterError
+
+NAMESPACE = "callsheet"
+
+LOCAL_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Makes Ray take 127.0.0.1 for the node's address, which binds every one of its servers to loopback.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Under `uv run`, Ray would pack the working directory and make an environment for each worker.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+ATTEMPTS = 3
+"""On a loaded machine a start can time out; the next attempt mostly succeeds."""
+
+
+def is_connected() -> bool:
+    """Whether this process is connected to Ray already."""
+    ray = sys.modules.get("ray")
+    return bool(ray is not None and ray.is_initialized())
+
+
+def connect(
+    address: str | None, *, hidden: tuple[str, ...] = (), progress: Callable[[str], None] = lambda _: None
+) -> bool:
+    """Connect this process to Ray; True if a local Ray was started for it, which ends with this process.
+
+    With an address the cluster there is joined. The environment variables `hidden` (keys) are not passed
+    on to a Ray that is started here. Raises ClusterError. Blocks for up to about 20 s.
+    """
+    if is_connected():
+        return False
+    # Set only where nothing else was wished for, and only as far as joining another cluster allows.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if address is not None:
+        _join(address, progress)
+        return False
+    progress("starting Ray on this machine")
+    _start(hidden, progress)
+    return True
+
+
+def disconnect() -> None:
+    """Leave Ray; a Ray that `connect` started ends."""
+    if is_connected():
+        import ray
+
+        ray.shutdown()
+
+
+def _join(address: str, progress: Callable[[str], None]) -> None:
+    import ray
+
+    progress(f"joining Ray at {address}")
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises many types here, RuntimeError and its own among them
+        raise ClusterError(
+            f"there is no Ray cluster at {address}: {_first_line(error)}",
+            hint="Start one with `callsheet up`, mend the address (--address, CALLSHEET_ADDRESS or "
+            "RAY_ADDRESS), or unset it to use a Ray of this run's own.",
+        ) from error
+
+
+def _start(hidden: tuple[str, ...], progress: Callable[[str], None]) -> None:
+    with _environment(hidden):
+        already = sys.modules.get("ray")
+        import ray
+
+        if already is not None:
+            # Ray read its environment when it was imported.
+            from ray._private import ray_constants
+
+            ray_constants.ENABLE_RAY_CLUSTER = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                ray.init(
+                    address="local", namespace=NAMESPACE, include_dashboard=False, log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )  # fmt: skip
+            except Exception as error:  # see _join
+                ray.shutdown()
+                if attempt == ATTEMPTS:
+                    raise ClusterError(
+                        f"Ray could not be started in {ATTEMPTS} attempts: {_first_line(error)}",
+                        hint="`callsheet doctor` looks for the cause; `--inline` runs without Ray.",
+                    ) from error
+                progress(f"Ray did not start ({_first_line(error)}); trying again")
+            else:
+                return
+
+
+@contextlib.contextmanager
+def _environment(hidden: tuple[str, ...]) -> Iterator[None]:
+    """Ray's processes inherit the environment at their start: without keys, and set to stay at home."""
+    before = dict(os.environ)
+    os.environ.update(LOCAL_ENVIRONMENT)
+    os.environ.pop("RAY_ADDRESS", None)
+    for name in hidden:
+        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        for name in (*LOCAL_ENVIRONMENT, "RAY_ADDRESS", *hidden):
+            if name in before:
+                os.environ[name] = before[name]
+            elif name != "RAY_ENABLE_UV_RUN_RUNTIME_ENV":
+                os.environ.pop(name, None)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+async def within(awaitable: Any, timeout_s: float) -> Any:
+    """Await a Ray reference or coroutine for at most that long. Raises TimeoutError."""
+    return await asyncio.wait_for(_awaited(awaitable), timeout_s)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,296 @@
+"""The coordinator: routes envelopes, writes the journal, keeps runs within their limits.
+
+It takes an event, decides (core), journals, and only then performs: nobody hears of anything that is not
+in the journal. It runs no code of users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from callsheet.core.errors import CallsheetError, DefinitionError, JournalError
+from callsheet.core.events import (
+    CancelRequested,
+    CancelTurn,
+    Command,
+    DeadlinePassed,
+    Deliver,
+    EndRun,
+    KeepEnvelope,
+    KeepStep,
+    MessageSent,
+    Recall,
+    Resolve,
+    RunStarted,
+    StepRecorded,
+    TurnFinished,
+)
+from callsheet.core.records import Envelope, RunRecord
+from callsheet.core.run_state import RunState, decide, start
+from callsheet.runtime.journal import Journal, Record
+from callsheet.runtime.lanes import LaneServer, Port
+from callsheet.runtime.members import Members
+from callsheet.runtime.protocol import (
+    Answer,
+    CancelRun,
+    Join,
+    JournalBroken,
+    Query,
+    Refused,
+    RunInfo,
+    RunNews,
+    StartRun,
+    StepAnswered,
+    TurnGiven,
+    TurnStopped,
+)
+from callsheet.runtime.queries import Queries
+from callsheet.runtime.trace import trace_message, trace_run
+
+log = logging.getLogger(__name__)
+
+Effect = Callable[[], Any]
+
+
+@dataclass(slots=True)
+class _Run:
+    state: RunState
+    record: RunRecord
+    info: RunInfo
+    watchers: dict[str, str] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Coordinator:
+    """One for a cluster. A plain class: the hosts make it an actor, or an object in this process.
+
+    What survives a crash: everything it has acknowledged, since it acknowledges after the commit. A call
+    that failed may have been journaled or not; sending its items again is safe, because every envelope,
+    step and finished turn has an id and is taken once. A participant that comes back with a new
+    incarnation gets its unfinished turns again, with the steps they have recorded.
+    """
+
+    def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.time) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._lanes = LaneServer(self._receive)
+        self._members = Members()
+        self._runs: dict[str, _Run] = {}
+        self._records: list[Record] = []
+        self._effects: list[Effect] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._broken: JournalError | None = None
+        self._queries = Queries(journal, self._members, self._read)
+
+    async def exchange(self, data: bytes) -> bytes:
+        """One call of a client's lane."""
+        return await self._lanes.exchange(data)
+
+    async def close(self) -> None:
+        """Write what is left, and close the journal."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.wait([self._flushing])
+        for run in self._runs.values():
+            if run.timer is not None:
+                run.timer.cancel()
+        self._writer.submit(self._journal.close).result()
+        self._writer.shutdown()
+
+    # --- what comes in -------------------------------------------------------------------------------
+
+    def _receive(self, port: Port, first: int, items: Sequence[Any]) -> None:
+        if self._broken is not None:
+            port.push(JournalBroken(error=self._broken.to_dict()))
+            return
+        for item in items:
+            match item:
+                case MessageSent(envelope=envelope):
+                    self._event(envelope.run_id, item)
+                case StepRecorded(step=step):
+                    self._event(step.run_id, item)
+                case TurnFinished(run_id=run_id):
+                    self._members.release(item.turn_id)
+                    self._event(run_id, item)
+                case StartRun():
+                    self._start(port, item)
+                case Join():
+                    self._join(port, item)
+                case CancelRun(run_id=run_id, reason=reason):
+                    self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+                case Query():
+                    self._ask(port, item)
+                case _:
+                    raise TypeError(f"the coordinator does not take {type(item).__name__}")
+        number = first + len(items) - 1
+        self._after_commit(lambda: port.ack(number))
+
+    def _start(self, port: Port, item: StartRun) -> None:
+        run_id = item.record.run_id
+        known = self._runs.get(run_id)
+        if known is not None:
+            known.watchers[port.client] = item.watch
+            return
+        launch = item.record.launch
+        if not self._members.has_launch(launch):
+            error = DefinitionError(
+                f"no crew is launched as {launch!r}", hint="`callsheet crews` lists those that are."
+            )
+            port.push(Refused(run_id=run_id, error=error.to_dict()))
+            return
+        state, commands = start(RunStarted(envelope=item.envelope, limits=item.limits))
+        seconds = item.limits.deadline_s
+        info = RunInfo(
+            run_id=run_id, crew=item.record.crew, launch=launch, session_id=item.record.session_id,
+            options=item.record.options, limits=item.limits,
+            deadline=None if seconds is None else item.record.started + seconds,
+        )  # fmt: skip
+        run = _Run(state=state, record=item.record, info=info, watchers={port.client: item.watch})
+        self._runs[run_id] = run
+        self._records.append(item.record)
+        if info.deadline is not None:
+            passed = DeadlinePassed(run_id=run_id, at=info.deadline)
+            wait = max(0.0, info.deadline - self._clock())
+            run.timer = asyncio.get_running_loop().call_later(wait, self._event, run_id, passed)
+        self._after_commit(lambda: trace_message(item.envelope, run.info))
+        self._perform(run, commands)
+
+    def _event(self, run_id: str, event: Any) -> None:
+        run = self._runs.get(run_id)
+        if run is None or self._broken is not None:
+            return  # it is over: late news
+        run.state, commands = decide(run.state, event)
+        self._perform(run, commands)
+        self._kick()
+
+    def _join(self, port: Port, item: Join) -> None:
+        again, waiting = self._members.join(item.launch, item.name, port.client, item.pid)
+        for turn_id, run_id in again:
+            self._after_commit(partial(self._give_again, turn_id, run_id))
+        for envelope in waiting:
+            run = self._runs.get(envelope.run_id)
+            if run is not None and envelope.id in run.state.open:
+                self._after_commit(partial(self._give, run, envelope))
+
+    def _ask(self, port: Port, item: Query) -> None:
+        async def answer() -> None:
+            try:
+                port.push(Answer(id=item.id, value=await self._queries.answer(item.verb, item.args)))
+            except CallsheetError as error:
+                port.push(Answer(id=item.id, error=error.to_dict()))
+
+        self._after_commit(answer)
+
+    # --- what is to be done --------------------------------------------------------------------------
+
+    def _perform(self, run: _Run, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case KeepEnvelope(envelope=envelope):
+                    self._records.append(envelope)
+                    self._tell(run, envelope)
+                case KeepStep(step=step):
+                    self._records.append(step)
+                    self._tell(run, step)
+                case Deliver(envelope=envelope):
+                    self._after_commit(partial(self._give, run, envelope))
+                case Resolve(turn_id=turn_id, step=step):
+                    self._to_holder(turn_id, StepAnswered(turn_id=turn_id, step=step))
+                case Recall(turn_id=turn_id):
+                    run_id = run.state.run_id
+                    self._after_commit(partial(self._give_again, turn_id, run_id))
+                case CancelTurn(turn_id=turn_id, reason=reason):
+                    self._to_holder(turn_id, TurnStopped(turn_id=turn_id, reason=reason))
+                    self._members.release(turn_id)
+                case EndRun():
+                    self._end(run, command)
+
+    def _give(self, run: _Run, envelope: Envelope, steps: tuple[Any, ...] = ()) -> None:
+        """Hand a turn to its holder, else to the least busy of its name; else keep it until one joins."""
+        client = self._members.assign(run.info.launch, envelope)
+        if client is not None:
+            self._push(client, TurnGiven(envelope=envelope, info=run.info, steps=steps))
+
+    async def _give_again(self, turn_id: str, run_id: str) -> None:
+        run = self._runs.get(run_id)
+        turn = run.state.open.get(turn_id) if run is not None else None
+        if run is not None and turn is not None:
+            steps = await self._read(lambda: self._journal.turn_steps(run_id, turn_id))
+            self._give(run, turn.envelope, tuple(steps))
+
+    def _to_holder(self, turn_id: str, item: Any) -> None:
+        client = self._members.holder(turn_id)
+        if client is not None:
+            self._after_commit(lambda: self._push(client, item))
+
+    def _tell(self, run: _Run, record: Any) -> None:
+        for client, wants in run.watchers.items():
+            if wants == "all":
+                news = RunNews(run_id=run.state.run_id, record=record)
+                self._after_commit(partial(self._push, client, news))
+
+    def _end(self, run: _Run, end: EndRun) -> None:
+        self._records.append(end)
+        if run.timer is not None:
+            run.timer.cancel()
+        del self._runs[end.run_id]
+
+        def tell() -> None:
+            trace_run(run.record, end)
+            for client in run.watchers:
+                self._push(client, RunNews(run_id=end.run_id, record=end))
+
+        self._after_commit(tell)
+
+    def _push(self, client: str, item: Any) -> None:
+        port = self._lanes.ports.get(client)
+        if port is not None:
+            port.push(item)
+
+    # --- group commit --------------------------------------------------------------------------------
+
+    def _after_commit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+        self._kick()
+
+    def _kick(self) -> None:
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        """Commit all that came up since the last commit, then perform what depends on it; and again."""
+        while self._records or self._effects:
+            records, self._records = self._records, []
+            effects, self._effects = self._effects, []
+            if records:
+                try:
+                    await self._read(partial(self._journal.write, records))
+                except JournalError as error:
+                    self._break(error)
+                    return
+            for effect in effects:
+                try:
+                    waiting = effect()
+                    if waiting is not None:
+                        await waiting
+                except Exception:  # one effect's fault must not take the others' messages with it
+                    log.exception("a committed effect could not be performed")
+
+    async def _read(self, work: Callable[[], Any]) -> Any:
+        """Do something with the journal, in the one thread that may."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def _break(self, error: JournalError) -> None:
+        """The state in memory is ahead of the journal now: nothing of it may leave."""
+        self._broken = error
+        self._records.clear()
+        self._effects.clear()
+        for port in self._lanes.ports.values():
+            port.push(JournalBroken(error=error.to_dict()))

@@ -1,0 +1,159 @@
+"""A participant: takes turns, one task each, and replies exactly once to every message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from callsheet.core.canonical import to_json
+from callsheet.core.errors import CallsheetError, RunError
+from callsheet.core.events import TurnFinished
+from callsheet.core.ids import reply_envelope_id
+from callsheet.core.records import Envelope
+from callsheet.runtime.lanes import Lane, LaneDownError, Transport
+from callsheet.runtime.protocol import Join, JournalBroken, StepAnswered, TurnGiven, TurnStopped
+from callsheet.runtime.services import Call
+from callsheet.runtime.trace import trace_turn
+from callsheet.runtime.turns import Turn
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Turn], Awaitable[Any]]
+"""Handles one message and returns the reply's body (JSON-compatible). What it raises is the reply too."""
+
+
+class Participant:
+    """One process's (or object's) end of the lane to the coordinator, under one name of a launched crew.
+
+    What survives a crash: every recorded step. The turns of a process that dies are given to its
+    successor with the steps they had recorded; a turn that is given twice to a living process is taken
+    once.
+    """
+
+    def __init__(
+        self,
+        *,
+        launch: str,
+        name: str,
+        handler: Handler,
+        transport: Transport,
+        services: Mapping[str, Call],
+        client: str,
+        incarnation: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._launch, self._name = launch, name
+        self._handler = handler
+        self._services = services
+        self._clock = clock
+        self._turns: dict[str, tuple[Turn, asyncio.Task[None]]] = {}
+        self._stopped: set[str] = set()
+        self._join_number = 0
+        self._lane = Lane(
+            transport, client=client, incarnation=incarnation, on_item=self._take, on_session=self._join,
+            on_lost=self._lost,
+        )  # fmt: skip
+
+    def open(self) -> None:
+        """Join the crew and begin to take turns."""
+        self._join()
+        self._lane.open()
+
+    async def close(self) -> None:
+        """Stop; unfinished turns stay unfinished."""
+        await self._lane.close()
+        tasks = [task for _, task in self._turns.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def joined(self) -> None:
+        """Wait until the coordinator knows that this participant is there."""
+        await self._lane.settled(self._join_number)
+
+    def _join(self) -> None:
+        self._join_number = self._lane.post(Join(launch=self._launch, name=self._name, pid=os.getpid()))
+
+    def _lost(self, error: LaneDownError) -> None:
+        log.error("%s/%s has lost the coordinator: %s", self._launch, self._name, error)
+        for _, task in self._turns.values():
+            task.cancel()
+
+    def _take(self, item: Any) -> None:
+        match item:
+            case TurnGiven():
+                self._begin(item)
+            case StepAnswered(turn_id=turn_id, step=step):
+                held = self._turns.get(turn_id)
+                if held is not None:
+                    held[0].answered(step)
+            case TurnStopped(turn_id=turn_id):
+                held = self._turns.get(turn_id)
+                if held is not None:
+                    self._stopped.add(turn_id)
+                    held[1].cancel()
+            case JournalBroken():
+                for _, task in self._turns.values():
+                    task.cancel()
+            case _:
+                raise TypeError(f"a participant does not take {type(item).__name__}")
+
+    def _begin(self, given: TurnGiven) -> None:
+        held = self._turns.get(given.envelope.id)
+        if held is not None:
+            for step in given.steps:
+                held[0].answered(step)
+            return
+        turn = Turn(given.envelope, given.info, self._lane, self._services, given.steps, self._clock)
+        task = asyncio.get_running_loop().create_task(self._handle(turn))
+        self._turns[turn.id] = (turn, task)
+
+    async def _handle(self, turn: Turn) -> None:
+        started = self._clock()
+        kind: Literal["reply", "error"] = "reply"
+        try:
+            body = to_json(await self._handler(turn))
+        except asyncio.CancelledError:
+            if turn.id in self._stopped:
+                self._stopped.discard(turn.id)
+                return  # by order of the coordinator, which has told whoever waits
+            raise
+        except CallsheetError as error:
+            kind, body = "error", to_json(_plain(error).to_dict())
+        except Exception as error:
+            # A fault in a user's flow or tool, or in ours: the run fails, and its log says where.
+            log.exception("the turn of %s in run %s failed", self._name, turn.info.run_id)
+            kind, body = "error", to_json(_failure(self._name, error).to_dict())
+        finally:
+            self._turns.pop(turn.id, None)
+        at = self._clock()
+        self._lane.post(TurnFinished(run_id=turn.info.run_id, turn_id=turn.id, kind=kind, body=body, at=at))
+        ask = turn.envelope
+        reply = Envelope(
+            id=reply_envelope_id(ask.id), run_id=ask.run_id, kind=kind, sender=ask.receiver,
+            receiver=ask.sender, body=body, cause=ask.id, reply_to=ask.id, at=at,
+        )  # fmt: skip
+        trace_turn(ask, reply, turn.info, started)
+
+
+def _failure(name: str, error: Exception) -> RunError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "callsheet/runtime" not in f.filename]
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return RunError(f"{name} failed: {type(error).__name__}: {error}{where}")
+
+
+def _plain(error: CallsheetError) -> CallsheetError:
+    """The error, if its fields are JSON; else the same error without those that are not."""
+    try:
+        to_json(error.to_dict())
+    except (TypeError, ValueError):
+        return type(error)(error.message, hint=error.hint)
+    return error
+
+
+__all__ = ["Handler", "Participant"]

@@ -1,0 +1,68 @@
+"""What the coordinator can be asked: launched crews and their processes, and runs from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from callsheet.core.errors import DefinitionError, UsageError
+from callsheet.runtime.journal import Journal
+from callsheet.runtime.members import Members
+
+Read = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class Queries:
+    """Answers by verb; an unknown verb, or a question about what is not there, raises UsageError."""
+
+    def __init__(self, journal: Journal, members: Members, read: Read) -> None:
+        self._journal, self._members, self._read = journal, members, read
+        self._verbs: dict[str, Callable[..., Awaitable[Any]]] = {
+            "launch": self._launch, "unlaunch": self._unlaunch, "launches": self._launches,
+            "joined": self._joined, "runs": self._runs, "run": self._run,
+        }  # fmt: skip
+
+    async def answer(self, verb: str, args: dict[str, Any]) -> Any:
+        """The answer to a query, as plain data."""
+        found = self._verbs.get(verb)
+        if found is None:
+            raise UsageError(f"the coordinator does not know how to answer {verb!r}")
+        return await found(**args)
+
+    async def _launch(self, name: str, names: list[str], description: dict[str, Any], new: bool) -> None:
+        if new and self._members.has_launch(name):
+            raise DefinitionError(
+                f"a crew is launched as {name!r} already",
+                hint=f"`callsheet stop {name}` ends it; `--name` launches another under its own name.",
+            )
+        self._members.add_launch(name, tuple(names), description)
+
+    async def _unlaunch(self, name: str) -> None:
+        self._members.remove_launch(name)
+
+    async def _launches(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": launch.name,
+                **launch.description,
+                "participants": {
+                    name: [launch.pids[client] for client in clients]
+                    for name, clients in launch.clients.items()
+                },
+            }
+            for launch in self._members.launches.values()
+        ]
+
+    async def _joined(self, name: str) -> list[str]:
+        launch = self._members.launches.get(name)
+        return [] if launch is None else [n for n, clients in launch.clients.items() if clients]
+
+    async def _runs(self, **criteria: Any) -> list[Any]:
+        found: list[Any] = await self._read(lambda: self._journal.runs(**criteria))
+        return found
+
+    async def _run(self, run_id: str) -> Any:
+        def read() -> Any:
+            return self._journal.run(run_id), self._journal.envelopes(run_id), self._journal.steps(run_id)
+
+        return await self._read(read)

@@ -1,0 +1,150 @@
+"""A durable turn: what a handler sees while it handles one message.
+
+Everything that must not be done twice is a step. A step's result is in the journal before anything that
+depends on it happens, and after a crash the handler runs again from its beginning while each recorded step
+returns at once. Steps are found by content (kind, input) and their count within the turn, never by
+position, so `asyncio.gather` and edited scripts are safe: what has not changed is reused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from callsheet.core.canonical import digest, from_json, to_json
+from callsheet.core.errors import CallsheetError
+from callsheet.core.events import MessageSent, StepRecorded
+from callsheet.core.ids import sent_envelope_id, step_key
+from callsheet.core.limits import RunUsage
+from callsheet.core.records import Envelope, Step
+from callsheet.runtime.lanes import Lane
+from callsheet.runtime.protocol import RunInfo
+from callsheet.runtime.services import Call
+from callsheet.runtime.trace import trace_message
+
+
+class Turn:
+    """One turn of a participant: its message, its run, its steps, and the services at hand."""
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        info: RunInfo,
+        lane: Lane,
+        services: Mapping[str, Call],
+        steps: tuple[Step, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.envelope = envelope
+        self.info = info
+        self.services = services
+        self._lane = lane
+        self._clock = clock
+        self._recorded = {step.place: step for step in steps if step.state != "intent"}
+        self._counts: Counter[str] = Counter()
+        self._asks: dict[tuple[str, int], asyncio.Future[Step]] = {}
+        self._last = 0
+        self._random: random.Random | None = None
+        self.replayed = 0
+        """How many steps came from the journal instead of being done."""
+
+    @property
+    def id(self) -> str:
+        """The turn's id: that of the envelope it handles."""
+        return self.envelope.id
+
+    async def step(
+        self,
+        kind: Literal["llm", "tool", "now"],
+        name: str,
+        input_digest: str,
+        run: Callable[[], Awaitable[tuple[Any, RunUsage | None]]],
+        *,
+        shown_input: Any = None,
+    ) -> Any:
+        """Do something once: `run` returns a JSON-compatible result and what it used.
+
+        Returns the result, from the journal if the step was done before. `shown_input` (JSON-compatible)
+        is kept for people to read; what identifies the step is `input_digest`. An exception of `run` is
+        raised and not recorded, so that a later attempt tries again.
+        """
+        key, nth = self._place(kind, input_digest)
+        recorded = self._recorded.get((key, nth))
+        if recorded is not None:
+            self.replayed += 1
+            return from_json(recorded.result)
+        await self._lane.settled(self._last)
+        started = self._clock()
+        result, usage = await run()
+        step = Step(
+            run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
+            input=to_json(shown_input), result=to_json(result), usage=usage,
+            started=started, ended=self._clock(),
+        )  # fmt: skip
+        self._last = self._lane.post(StepRecorded(step=step))
+        return result
+
+    async def ask(self, receiver: str, body: Any) -> Any:
+        """Send another participant a message and wait for its reply; returns the reply's body.
+
+        Raises the error that the other's turn ended with, with its type and fields.
+        """
+        text = to_json(body)
+        key, nth = self._place("ask", digest(receiver, text))
+        step = self._recorded.get((key, nth))
+        if step is not None:
+            self.replayed += 1
+        else:
+            await self._lane.settled(self._last)
+            envelope = Envelope(
+                id=sent_envelope_id(self.id, key, nth), run_id=self.info.run_id, kind="ask",
+                sender=self.envelope.receiver, receiver=receiver, body=text, cause=self.id,
+                step_key=key, step_nth=nth, at=self._clock(),
+            )  # fmt: skip
+            future: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+            self._asks[key, nth] = future
+            self._lane.post(MessageSent(envelope=envelope))
+            trace_message(envelope, self.info)
+            step = await future
+        data = from_json(step.result)
+        if step.state == "failed":
+            raise CallsheetError.from_dict(data)
+        return data
+
+    async def now(self) -> float:
+        """The time (Unix seconds), recorded: a replay sees the same."""
+
+        async def read() -> tuple[float, None]:
+            return self._clock(), None
+
+        return float(await self.step("now", "now", "", read))
+
+    def random(self) -> float:
+        """A random number in [0, 1) that follows from the turn: a replay gets the same."""
+        if self._random is None:
+            self._random = random.Random(self.id)  # noqa: S311
+        return self._random.random()
+
+    def uuid(self) -> str:
+        """A new UUID that follows from the turn: a replay gets the same."""
+        self._counts["uuid"] += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{self._counts['uuid']}"))
+
+    def answered(self, step: Step) -> None:
+        """An ask of this turn is answered (the participant calls this)."""
+        future = self._asks.get(step.place)
+        if future is None:
+            self._recorded[step.place] = step
+        elif not future.done():
+            future.set_result(step)
+
+    def _place(self, kind: str, input_digest: str) -> tuple[str, int]:
+        key = step_key(kind, input_digest)
+        nth = self._counts[key]
+        self._counts[key] += 1
+        return key, nth
