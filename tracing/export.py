@@ -48,6 +48,7 @@ class Exporter:
         self.dropped = 0
         """Spans dropped because the queue was full or the disk failed."""
         self._queue: deque[Span | _Marker] = deque()
+        self._overflowed = False
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stop_at: float | None = None
@@ -71,6 +72,7 @@ class Exporter:
         """Queue a span; drops it where `max_queue` wait already."""
         if len(self._queue) >= self.config.max_queue:
             self.dropped += 1
+            self._overflowed = True
             return
         self._queue.append(span)
         if not self._wake.is_set():
@@ -131,6 +133,9 @@ class Exporter:
 
     def _settle_queue(self) -> None:
         reached: list[_Marker] = []
+        if self._overflowed:
+            most = self.config.max_queue
+            self._tell("queue", logging.WARNING, "spans were dropped: more than %d were waiting", most)
         while self._queue or self._bodies:
             with self._moving:
                 self._bodies.extend(self._encode_next(ROUND_SPANS, reached))
@@ -140,10 +145,6 @@ class Exporter:
             for marker in reached:
                 marker.reached.set()
             reached.clear()
-        if self.dropped:
-            self._tell(
-                "queue", logging.WARNING, "spans were dropped: more than %d waited", self.config.max_queue
-            )
 
     def _encode_next(self, limit: int, reached: list[_Marker] | None = None) -> list[bytes]:
         spans: list[Span] = []

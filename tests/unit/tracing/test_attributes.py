@@ -333,7 +333,7 @@ def test_with_content_off_no_text_of_the_conversation_leaves_the_process() -> No
     spans: list[Span] = [
         run_span(input=secret, output=secret, error=f"ToolError: {secret}"),
         MessageSpan(run_id=RUN, envelope_id=ENVELOPE, sender="a", receiver="b", at=1.0, text=secret),
-        TurnSpan(run_id=RUN, envelope_id=ENVELOPE, agent="a", started=1.0, ended=2.0, input=secret, output=secret),
+        TurnSpan(run_id=RUN, envelope_id="e", agent="a", started=1.0, ended=2.0, input=secret, output=secret),
         llm_span(
             input_messages=(message,), output_message=message,
             tools=({"name": "f", "description": secret, "parameters": {}},), input_tokens=7,
@@ -351,5 +351,5 @@ def test_with_content_off_no_text_of_the_conversation_leaves_the_process() -> No
     assert all(secret.encode() not in body for body in Encoder(config).encode(spans))
     sent = send(*spans, content=False)
     assert sent[0].attributes["input.value"] == "(15 characters)"
-    assert sent[0].message == "ToolError: (27 characters)"
+    assert sent[0].message == "ToolError: (26 characters)"
     assert sent[3].attributes["llm.token_count.prompt"] == 7
