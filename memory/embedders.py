@@ -28,7 +28,7 @@ class Embedder(Protocol):
 
     @property
     def fusion_weight(self) -> float:
-        """What its ranking counts beside that of BM25, which counts 1."""
+        """What its similarities count beside BM25 scaled to 1; see `ranking.fuse`."""
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of length 1 (0 for a text that says nothing): float32, shape (len(texts), dimension)."""
@@ -41,9 +41,9 @@ class LexicalEmbedder:
     """
 
     # Measured on three test collections; see tests/quality/test_retrieval.py.
-    fusion_weight = 0.3
+    fusion_weight = 1.0
 
-    def __init__(self, dimension: int = 2048) -> None:
+    def __init__(self, dimension: int = 1024) -> None:
         self.dimension = dimension
         self.name = f"lexical-1-{dimension}"
 
@@ -59,8 +59,8 @@ class LexicalEmbedder:
 class RemoteEmbedder:
     """An embedding model behind a callable (the gateway's), like `openai/text-embedding-3-small`."""
 
-    # Two rankings of equal standing: reciprocal-rank fusion as published.
-    fusion_weight = 1.0
+    # A model's similarities lie closer together than lexical ones; by their usual spread, not measured.
+    fusion_weight = 2.0
 
     def __init__(self, name: str, call: Embed) -> None:
         self.name = name

@@ -169,21 +169,20 @@ class MemoryStore:
             places = [i for i, question in enumerate(batch) if question.collection == collection]
             near = self._index(number, vectors.shape[1]).search(vectors[places], _DEPTH)
             for place, nearest in zip(places, near, strict=True):
-                answers[place] = self._join(number, batch[place], [row for row, _ in nearest])
+                answers[place] = self._join(number, batch[place], nearest)
         return answers
 
-    def _join(self, number: int, question: _Question, nearest: list[int]) -> list[Hit]:
+    def _join(self, number: int, question: _Question, nearest: list[tuple[int, float]]) -> list[Hit]:
         expression = match_expression(question.query)
         worded = self._db.word_ranking(number, expression, _DEPTH) if expression else []
-        scores = fuse([(1.0, [row for row, _ in worded]), (self._embedder.fusion_weight, nearest)])
-        best = dict(list(scores.items())[: question.k])
-        found = self._db.passages(list(best))
+        best = fuse(worded, nearest, self._embedder.fusion_weight, _DEPTH)[: question.k]
+        found = self._db.passages([row for row, _ in best])
         return [
             Hit(
                 id=found[row].id, text=found[row].text, source=found[row].source, title=found[row].title,
                 cite=found[row].cite, score=score, metadata=found[row].metadata,
             )
-            for row, score in best.items()
+            for row, score in best
             if row in found
         ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, Required
 
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, SchemaValidator, to_jsonable_python
 from typing_extensions import TypedDict
 
 from callsheet.core.errors import DefinitionError
@@ -78,16 +78,28 @@ def read_parameters(
 
 
 def _type_hints(function: Callable[..., Any], tool_name: str) -> dict[str, Any]:
-    # Types that are local to an enclosing function are found among the variables it closes over.
-    closure = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
     try:
-        return typing.get_type_hints(function, localns=dict(closure) or None, include_extras=True)
+        return typing.get_type_hints(
+            function, localns=_enclosing_names(function) or None, include_extras=True
+        )
     except (NameError, TypeError, AttributeError) as error:
         raise DefinitionError(
             f"tool {tool_name!r}: a type in its signature cannot be resolved: {error}",
             hint="Import the type where the tool is defined (not under `if TYPE_CHECKING:`), "
             "or define it at the top of the module.",
         ) from error
+
+
+def _enclosing_names(function: Callable[..., Any]) -> dict[str, Any]:
+    """The local names around a function that is being decorated inside another: its types may be there."""
+    names: dict[str, Any] = {}
+    space = getattr(function, "__globals__", None)
+    frame = inspect.currentframe() if "<locals>" in function.__qualname__ else None
+    while frame is not None:
+        if frame.f_globals is space and frame.f_locals is not space:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
 
 
 def _is_context(annotation: Any) -> bool:
@@ -97,7 +109,11 @@ def _is_context(annotation: Any) -> bool:
 
 
 class Arguments:
-    """The compiled check of one tool's arguments, and their JSON Schema."""
+    """The compiled check of one tool's arguments, and their JSON Schema.
+
+    Pickled as pydantic's core schema, never rebuilt from the types: a dataclass that was sent by value no
+    longer tells pydantic its defaults (cloudpickle makes a second `dataclasses.MISSING`).
+    """
 
     def __init__(self, tool_name: str, parameters: tuple[Parameter, ...]) -> None:
         self._tool = tool_name
@@ -114,8 +130,10 @@ class Arguments:
         shape: Any = make("Arguments", fields)
         shape.__pydantic_config__ = _CONFIG
         try:
-            self._adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
-            schema = self._adapter.json_schema()
+            adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
+            schema = adapter.json_schema()
+            self._core_schema = adapter.core_schema
+            self._validator: SchemaValidator | None = SchemaValidator(self._core_schema)
         except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DefinitionError(
@@ -130,10 +148,17 @@ class Arguments:
         """The keyword arguments in a model's JSON text; raises ToolInputError with what to mend."""
         text = arguments.strip()
         data = (text if text not in ("", "null") else "{}").encode("utf-8", "replace")
+        if self._validator is None:
+            self._validator = SchemaValidator(self._core_schema)
         try:
-            return self._adapter.validate_json(data)
+            given: dict[str, Any] = self._validator.validate_json(data)
+            return given
         except ValidationError as error:
             raise ToolInputError(self._advice(error), self._tool) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled again on first use: when it arrives, the classes it names may not be complete yet.
+        return {**self.__dict__, "_validator": None}
 
     def _advice(self, error: ValidationError) -> str:
         lines = [f"The arguments for {self._tool} are wrong, so it was not run. Mend this and call it again:"]

@@ -33,8 +33,8 @@ class Tool:
     """A function that a model may call; still callable as the plain function it was.
 
     `schema` is the JSON Schema text of its arguments (an object), the same in every process. A Tool
-    survives Ray's pickle with its function by value, also from `__main__` or a closure; the compiled
-    check of the arguments is built at decoration, and once more in each process that receives it.
+    survives Ray's pickle with its function by value, also from `__main__` or a closure; the check of the
+    arguments is compiled at decoration, and once more in each process that receives it.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Tool:
         self._result_chars = result_chars
         self._function = function
         self._check_definition()
-        self._parameters, self._context = read_parameters(function, described, self.name)
-        self._arguments: Arguments | None = Arguments(self.name, self._parameters)
+        parameters, self._context = read_parameters(function, described, self.name)
+        self._arguments = Arguments(self.name, parameters)
         self.schema = self._arguments.schema
         functools.update_wrapper(self, function, updated=())
 
@@ -106,8 +106,6 @@ class Tool:
         ToolError (the function raised, or returned what has no JSON form). When `timeout_s` is up, an
         asynchronous function is cancelled; a synchronous one cannot be, and its thread runs on unheard.
         """
-        if self._arguments is None:
-            self._arguments = Arguments(self.name, self._parameters)
         given = self._arguments.read(arguments)
         if self._context:
             given[self._context] = context
@@ -147,7 +145,7 @@ class Tool:
         # function may refer to its own tool.
         if (self.__module__ or "").startswith("callsheet.") and _named(self.__module__, self.name) is self:
             return _named, (self.__module__, self.name)
-        return _empty, (), {**self.__dict__, "_arguments": None}
+        return _empty, (), self.__dict__
 
 
 def _named(module: str, name: str) -> Any:

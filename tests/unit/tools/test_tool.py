@@ -1,0 +1,424 @@
+"""`@tool`: what a model is told, what it may send, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import enum
+import json
+import threading
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from callsheet.core.errors import DefinitionError, ToolError
+from callsheet.tools import Tool, ToolContext, ToolFailure, ToolInputError, tool
+from tests.data_sets import data_file
+
+HERE = ToolContext(run_id="run-000001", agent="clerk", idempotency_key="key-1")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Address(BaseModel):
+    street: str
+    title: str = "home"
+
+
+@dataclasses.dataclass
+class Size:
+    width: int
+    height: int
+
+
+@tool
+def order_status(order_id: str, verbose: bool = False) -> str:
+    """Look up
+    where an order is.
+
+    Longer text that the model need not read.
+
+    Args:
+        order_id: The order's number,
+            as printed on the bill.
+        verbose (bool): Whether to list each stop.
+    """
+    return f"order {order_id} is on its way" + (" via Basel" if verbose else "")
+
+
+async def test_a_decorated_function_can_be_called_as_before() -> None:
+    assert order_status("17") == "order 17 is on its way"
+    assert order_status.__name__ == "order_status"
+
+
+def test_the_description_is_the_first_paragraph() -> None:
+    assert order_status.description == "Look up where an order is."
+
+
+def test_the_schema_holds_types_descriptions_defaults_and_nothing_else() -> None:
+    assert json.loads(order_status.schema) == {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "order_id": {"type": "string", "description": "The order's number, as printed on the bill."},
+            "verbose": {"type": "boolean", "default": False, "description": "Whether to list each stop."},
+        },
+        "required": ["order_id"],
+    }
+
+
+def test_the_schema_keeps_a_property_that_is_called_title() -> None:
+    @tool
+    def post(title: str, address: Address) -> str:
+        """Post."""
+        return title
+
+    schema = json.loads(post.schema)
+    assert "title" in schema["properties"]
+    assert "title" in schema["$defs"]["Address"]["properties"]
+    assert "title" not in schema
+
+
+def test_literals_enums_optionals_models_lists_and_dataclasses_are_described() -> None:
+    @tool
+    def paint(
+        colour: Colour,
+        mode: Literal["fast", "slow"],
+        where: Address | None = None,
+        sizes: list[Size] = [],  # noqa: B006 - a mutable default must not break the schema
+        coats: Annotated[int, Field(ge=1, le=3)] = 1,
+    ) -> str:
+        """Paint."""
+        return ""
+
+    properties = json.loads(paint.schema)["properties"]
+    definitions = json.loads(paint.schema)["$defs"]
+    assert definitions["Colour"]["enum"] == ["red", "blue"]
+    assert properties["mode"]["enum"] == ["fast", "slow"]
+    assert {"type": "null"} in properties["where"]["anyOf"]
+    assert definitions["Size"]["required"] == ["width", "height"]
+    assert properties["coats"]["maximum"] == 3
+    assert json.loads(paint.schema)["required"] == ["colour", "mode"]
+
+
+async def test_arguments_arrive_as_the_declared_types() -> None:
+    seen: list[Any] = []
+
+    @tool
+    def paint(colour: Colour, size: Size, where: Address, tags: set[str]) -> str:
+        """Paint."""
+        seen.extend([colour, size, where, tags])
+        return "ok"
+
+    await paint.call(
+        '{"colour": "red", "size": {"width": 1, "height": 2}, "where": {"street": "A"}, "tags": ["x", "x"]}',
+        HERE,
+    )
+    assert seen == [Colour.RED, Size(1, 2), Address(street="A"), {"x"}]
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "{}", "null"])
+async def test_no_arguments_is_written_in_several_ways(nothing: str) -> None:
+    @tool
+    def now() -> str:
+        """Tell the time."""
+        return "noon"
+
+    assert await now.call(nothing, HERE) == "noon"
+
+
+async def test_a_number_is_taken_where_text_is_declared() -> None:
+    assert await order_status.call('{"order_id": 17}', HERE) == "order 17 is on its way"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", ["order_id", "required", '"type": "string"']),
+        ('{"order_id": [1]}', ["order_id", "Got [1]", '"type": "string"']),
+        ('{"order_id": "1", "verbose": "maybe"}', ["verbose", '"maybe"', "boolean"]),
+        ('{"order_id": "1", "loud": true}', ["loud", "no such argument", "order_id, verbose"]),
+        ('{"order_id": "1"', ["Invalid JSON"]),
+        ("[1]", ["object", "Got [1]"]),
+        ('"x"', ["object"]),
+    ],
+)
+async def test_wrong_arguments_tell_the_model_what_to_mend(arguments: str, told: list[str]) -> None:
+    with pytest.raises(ToolInputError) as caught:
+        await order_status.call(arguments, HERE)
+    for part in told:
+        assert part in caught.value.message_for_model
+    assert caught.value.tool == "order_status"
+
+
+async def test_a_long_wrong_value_is_shown_in_part() -> None:
+    with pytest.raises(ToolInputError) as caught:
+        await order_status.call(json.dumps({"order_id": ["x" * 10_000]}), HERE)
+    assert len(caught.value.message_for_model) < 1000
+
+
+async def test_the_context_is_given_and_not_in_the_schema() -> None:
+    @tool
+    def pay(amount: int, context: ToolContext) -> str:
+        """Pay."""
+        return f"{amount} by {context.agent} with {context.idempotency_key}"
+
+    @tool
+    def maybe(context: ToolContext | None = None) -> str:
+        """See."""
+        return context.agent if context else "nobody"
+
+    assert list(json.loads(pay.schema)["properties"]) == ["amount"]
+    assert await pay.call('{"amount": 3}', HERE) == "3 by clerk with key-1"
+    assert await maybe.call("", HERE) == "clerk"
+    with pytest.raises(ToolInputError):
+        await pay.call('{"amount": 3, "context": {"agent": "someone else"}}', HERE)
+
+
+async def test_asynchronous_tools_run_on_the_loop_and_others_in_a_thread() -> None:
+    where: dict[str, int] = {}
+
+    @tool
+    async def on_loop() -> str:
+        """One."""
+        where["loop"] = threading.get_ident()
+        return ""
+
+    @tool
+    def in_thread() -> str:
+        """Two."""
+        where["thread"] = threading.get_ident()
+        return ""
+
+    await on_loop.call("", HERE)
+    await in_thread.call("", HERE)
+    assert where["loop"] == threading.get_ident() != where["thread"]
+
+
+async def test_context_variables_reach_a_tool_in_a_thread() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    variable.set("kept")
+
+    @tool
+    def read() -> str:
+        """Read."""
+        return variable.get()
+
+    assert await read.call("", HERE) == "kept"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        (Address(street="A"), '{"street":"A","title":"home"}'),
+        (Size(1, 2), '{"width":1,"height":2}'),
+        ([1, "é"], '[1,"é"]'),
+        ({"a": Colour.RED}, '{"a":"red"}'),
+        (None, "(the tool returned nothing)"),
+        (True, "true"),
+        ("\ud800", "?"),
+    ],
+)
+async def test_results_become_text(value: object, text: str) -> None:
+    @tool
+    def give() -> Any:
+        """Give."""
+        return value
+
+    assert await give.call("", HERE) == text
+
+
+async def test_a_long_result_is_cut_and_says_so() -> None:
+    @tool(result_chars=10)
+    def give() -> str:
+        """Give."""
+        return "0123456789abc"
+
+    assert (
+        await give.call("", HERE) == "0123456789\n[cut: the result has 13 characters; these are the first 10]"
+    )
+
+
+async def test_a_result_without_json_form_is_the_tools_fault() -> None:
+    @tool
+    def give() -> Any:
+        """Give."""
+        return object()
+
+    with pytest.raises(ToolError, match="no JSON form") as caught:
+        await give.call("", HERE)
+    assert caught.value.tool == "give"
+
+
+async def test_an_exception_becomes_a_tool_error_with_its_cause() -> None:
+    @tool
+    def divide(a: int, b: int) -> float:
+        """Divide."""
+        return a / b
+
+    with pytest.raises(ToolError, match="'divide' failed: ZeroDivisionError") as caught:
+        await divide.call('{"a": 1, "b": 0}', HERE)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_a_timeout_error_of_the_tools_own_is_no_expired_limit() -> None:
+    @tool(timeout_s=60)
+    async def ask() -> str:
+        """Ask."""
+        raise TimeoutError("the other side")
+
+    with pytest.raises(ToolError, match="the other side"):
+        await ask.call("", HERE)
+
+
+async def test_a_deliberate_failure_reaches_the_model_as_it_is() -> None:
+    @tool
+    def find() -> str:
+        """Find."""
+        raise ToolFailure("There is no such order.")
+
+    with pytest.raises(ToolFailure, match=r"There is no such order\."):
+        await find.call("", HERE)
+
+
+async def test_a_tool_that_takes_too_long_is_stopped() -> None:
+    cancelled = asyncio.Event()
+
+    @tool(timeout_s=0.01)
+    async def wait() -> str:
+        """Wait."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return ""
+
+    with pytest.raises(ToolFailure, match=r"longer than 0\.01 s"):
+        await wait.call("", HERE)
+    assert cancelled.is_set()
+
+
+async def test_cancellation_from_outside_passes_through() -> None:
+    started = asyncio.Event()
+
+    @tool(timeout_s=60)
+    async def wait() -> str:
+        """Wait."""
+        started.set()
+        await asyncio.Event().wait()
+        return ""
+
+    task = asyncio.create_task(wait.call("", HERE))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_the_default_effect_is_none_and_others_are_kept() -> None:
+    @tool(name="transfer-money", description="Move money.", effect="once", approval=True, timeout_s=5)
+    def pay(amount: int) -> str:
+        return ""
+
+    assert (order_status.effect, order_status.approval, order_status.timeout_s) == ("none", False, None)
+    assert (pay.name, pay.description) == ("transfer-money", "Move money.")
+    assert (pay.effect, pay.approval, pay.timeout_s) == ("once", True, 5)
+
+
+def test_a_bound_method_can_be_a_tool() -> None:
+    class Shop:
+        def stock(self, item: str) -> str:
+            """Count an item."""
+            return item
+
+    assert list(json.loads(tool(Shop().stock).schema)["properties"]) == ["item"]
+
+
+def _no_description(a: int) -> None: ...
+def _no_type(a) -> None:  # type: ignore[no-untyped-def]
+    """D."""
+
+
+def _star(*items: int) -> None:
+    """D."""
+
+
+def _stars(**items: int) -> None:
+    """D."""
+
+
+def _by_position(a: int, /) -> None:
+    """D."""
+
+
+def _unknown_type(a: Nowhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """D."""
+
+
+def _no_json(a: threading.Lock) -> None:
+    """D."""
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (_no_description, "docstring"),
+        (_no_type, "Annotate it"),
+        (_star, r"list\[…\]"),
+        (_stars, r"dict\[…\]"),
+        (_by_position, "Remove the /"),
+        (_unknown_type, "Import the type"),
+        (_no_json, "pydantic model"),
+        (17, "Write a function"),
+    ],
+)
+def test_what_no_model_can_be_told_about_is_refused_with_the_remedy(function: Any, told: str) -> None:
+    with pytest.raises(DefinitionError, match=told):
+        tool(function)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"name": "two words"}, {"name": ""}, {"effect": "perhaps"}, {"timeout_s": 0}, {"description": " "}],
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    def work() -> str:
+        """Work."""
+        return ""
+
+    with pytest.raises(DefinitionError):
+        tool(**options)(work)
+
+
+def test_a_lambda_needs_a_name() -> None:
+    with pytest.raises(DefinitionError, match="name="):
+        tool(lambda: "x")
+    assert isinstance(tool(name="x", description="Give x.")(lambda: "x"), Tool)
+
+
+async def test_naughty_strings_pass_through_a_tool_unchanged() -> None:
+    @tool
+    def echo(text: str) -> str:
+        """Echo."""
+        return text
+
+    for line in data_file("naughty_strings/strings.jsonl").read_text("utf-8").split("\n"):
+        if line:
+            text = json.loads(line)["text"]
+            assert await echo.call(json.dumps({"text": text}), HERE) == text
+
+
+async def test_naughty_strings_as_arguments_never_break_the_check() -> None:
+    for line in data_file("naughty_strings/strings.jsonl").read_text("utf-8").split("\n"):
+        if line:
+            text = json.loads(line)["text"]
+            if text.strip() not in ("", "null"):
+                with pytest.raises(ToolInputError):
+                    await order_status.call(text, HERE)
