@@ -72,13 +72,15 @@ class SdkClient:
                     # A redirect could carry the key to another host.
                     options={"timeout": timeout, "max_retries": 0, "follow_redirects": False},
                 )
-        except (TimeoutError, self._sdk.APITimeoutError):
+        except (TimeoutError, self._sdk.APITimeoutError) as error:
+            if lost := _lost_connection(error):
+                raise self._unreachable(model, lost) from None
             by_deadline = time_left is not None and time_left <= self._config.request_timeout_s
             raise self._late(model, f"no answer within {timeout:.3g} s", by_deadline=by_deadline) from None
         except self._sdk.APIStatusError as error:
             raise self._status_error(model, error) from None
         except self._sdk.APIConnectionError as error:
-            raise self._unreachable(model, error) from None
+            raise self._unreachable(model, _lost_connection(error) or error.__cause__ or error) from None
         except UnicodeEncodeError:
             raise self._unsendable(model) from None
         except ValueError:
@@ -145,9 +147,8 @@ class SdkClient:
         )
 
     def _unreachable(self, model: str, error: BaseException) -> ModelError:
-        cause = error.__cause__ or error
         return ModelUnavailableError(
-            f"nobody answers for {self.info.name} at {shown_url(self.url)} ({type(cause).__name__})",
+            f"nobody answers for {self.info.name} at {shown_url(self.url)} ({type(error).__name__})",
             model=f"{self.info.name}/{model}",
             provider=self.info.name,
             hint=self.info.start_hint,
@@ -160,3 +161,13 @@ class SdkClient:
             provider=self.info.name,
             hint="Decode the text with errors='replace' before it is put into a message.",
         )
+
+
+def _lost_connection(error: BaseException) -> BaseException | None:
+    # The SDKs' aiohttp transport reports a refused or lost connection as a timeout; the cause tells.
+    cause = error.__cause__
+    while cause is not None:
+        if type(cause).__module__.startswith("aiohttp") and not isinstance(cause, TimeoutError):
+            return cause
+        cause = cause.__cause__
+    return None

@@ -20,8 +20,8 @@ from callsheet.models.messages import (
 )
 
 _OURS = {
-    "model", "messages", "tools", "tool_choice", "temperature", "max_tokens", "max_completion_tokens", "stop",
-    "stop_sequences", "system", "stream", "response_format", "output_config",
+    "model", "messages", "tools", "tool_choice", "temperature", "max_tokens", "max_completion_tokens",
+    "stop", "stop_sequences", "system", "stream", "response_format", "output_config",
 }  # fmt: skip
 
 
