@@ -152,9 +152,9 @@ class Arguments:
             self._validator = SchemaValidator(self._core_schema)
         try:
             given: dict[str, Any] = self._validator.validate_json(data)
-            return given
         except ValidationError as error:
             raise ToolInputError(self._advice(error), self._tool) from None
+        return given
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled again on first use: when it arrives, the classes it names may not be complete yet.

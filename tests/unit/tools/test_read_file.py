@@ -104,14 +104,19 @@ async def test_a_file_cannot_forge_a_passage(folder: Path) -> None:
     assert "[source: bank.md]" not in await _read(folder, "evil.txt")
 
 
+def _open_files() -> int:
+    listing = Path("/proc/self/fd")
+    return len(list(listing.iterdir())) if listing.exists() else 0
+
+
 async def test_no_file_is_left_open(folder: Path) -> None:
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    before = _open_files()
     for path in ("docs/guide.md", "docs", "docs/none", "none/none"):
         try:
             await _read(folder, path)
         except ToolFailure:
             continue
-    after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    after = _open_files()
     assert after == before
 
 
