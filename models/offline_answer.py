@@ -11,6 +11,10 @@ MOST = 5
 """Sentences in an answer, at most."""
 LONGEST = 400
 """Characters of a sentence, beyond which it is cut at a word."""
+_AROUND = 0.4
+"""What the score of the passage around a sentence adds to the sentence's own."""
+_FIRST = 0.5
+"""What standing in the search's first passage adds; half of it in the second, a third in the third."""
 _FLOOR = 0.45
 """A sentence is quoted from this share of the best one's score upwards."""
 
@@ -76,8 +80,7 @@ def choose(question: str, statements: list[Statement]) -> Answer:
         if score <= 0 and not item.direct:
             continue
         place = numbers[item.passage]
-        short = min(1.0, len(own[position]) / 5)  # "See also." says nothing, whatever its words
-        score = short * (score + 0.4 * around[place] + 0.5 / (1 + place))
+        score = _fullness(item.text, own[position]) * (score + _AROUND * around[place] + _FIRST / (1 + place))
         scored.append((score + (1.0 if item.direct else 0.0), position))
     scored.sort(key=lambda entry: (-entry[0], entry[1]))
 
@@ -96,6 +99,14 @@ def choose(question: str, statements: list[Statement]) -> Answer:
             sources = tuple(dict.fromkeys((*first.sources, *statements[position].sources)))
             chosen[twin] = Statement(first.text, sources, first.passage, first.title, first.direct)
     return Answer(tuple(chosen), question)
+
+
+def _fullness(text: str, own: list[str]) -> float:
+    # "See also" says nothing, whatever its words; a heading little; "as follows:" leaves the rest unsaid.
+    share = min(1.0, len(own) / 5)
+    if text.endswith(":"):
+        return 0.6 * share
+    return share if text[-1] in ".!?…。！？\"”'’)" else 0.8 * share
 
 
 def _same(a: set[str], b: set[str]) -> bool:

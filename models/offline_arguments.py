@@ -81,7 +81,7 @@ def _values(
     kind = field.get("type")
     found: list[Any]
     if kind in ("integer", "number"):
-        found = _numbers(name, field, task, whole=kind == "integer", needed=needed)
+        found = _numbers(name, field, task, whole=kind == "integer", alone=needed and alone)
     elif kind == "boolean":
         found = _truth(name, task) if set(keywords(name.replace("_", " "))) & set(keywords(task)) else []
         if not found and needed and "default" not in field:
@@ -113,9 +113,9 @@ def _from_enum(field: dict[str, Any], task: str, *, needed: bool) -> list[Any]:
     return field["enum"][:1] if len(field["enum"]) == 1 else []
 
 
-def _numbers(name: str, field: dict[str, Any], task: str, *, whole: bool, needed: bool) -> list[Any]:
+def _numbers(name: str, field: dict[str, Any], task: str, *, whole: bool, alone: bool) -> list[Any]:
     near = [text for text in _near(name, task) if _NUMBER.fullmatch(text)]
-    if not near and needed:
+    if not near and alone:  # one number is wanted, and the task has one
         near = _NUMBER.findall(task)[:1] if len(set(_NUMBER.findall(task))) == 1 else []
     found = []
     for text in near:
@@ -193,7 +193,7 @@ def _texts(name: str, field: dict[str, Any], task: str, *, needed: bool, alone: 
         return near
     if named & _ID_NAMES:
         found = list(dict.fromkeys(_IDENTIFIER.findall(task)))
-        return found if len(found) == 1 else []
+        return found if len(found) == 1 and alone else []
     if not needed:
         return []
     return _free_text(named, task, alone=alone)

@@ -110,14 +110,18 @@ class _Filler:
             made = [entry for place, entry in enumerate(made) if entry not in made[:place]]
         made = made[:most]
         for number in range(len(made), least):
-            made.append(self.padding(name, schema.get("items"), number, depth))
+            value = self.value(name, schema.get("items"), depth + 1)
+            made.append(self.varied(value, item, number) if schema.get("uniqueItems") else value)
         return made
 
-    def padding(self, name: str, raw: Any, number: int, depth: int) -> Any:
-        value = self.value(name, raw, depth + 1)
-        if number and isinstance(value, str) and not isinstance(resolve(raw, self.root).get("enum"), list):
-            return in_length(f"{number + 1}. {value}", resolve(raw, self.root))
-        return value + number if number and type(value) is int else value
+    def varied(self, value: Any, item: dict[str, Any], number: int) -> Any:
+        if not number or "const" in item:
+            return value
+        if isinstance(item.get("enum"), list):
+            return item["enum"][number % len(item["enum"])]
+        if isinstance(value, str):
+            return in_length(f"{number + 1}. {value}", item)
+        return value + number if type(value) in (int, float) else value
 
     def option(self, options: list[Any]) -> Any:
         present = set(words(self.text)) | set(words(self.answer.question))

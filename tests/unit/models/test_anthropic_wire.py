@@ -30,6 +30,13 @@ OLD = "anthropic/claude-3-5-haiku-20241022"
 LOOK = ToolSpec(
     name="look", description="Look.", schema='{"type":"object","properties":{"q":{"type":"string"}}}'
 )
+RECURSIVE = json.dumps(
+    {
+        "type": "object",
+        "properties": {"child": {"$ref": "#/$defs/Node"}},
+        "$defs": {"Node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/Node"}}}},
+    }
+)
 VERDICT = OutputSpec(name="verdict", schema='{"type":"object","properties":{"good":{"type":"boolean"}}}')
 
 
@@ -117,8 +124,7 @@ def test_the_api_enforces_the_output_where_model_and_schema_allow_it() -> None:
         (OLD, VERDICT.schema),
         (NEW, '{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}'),
         (NEW, '{"type":"object","additionalProperties":{"type":"string"}}'),
-        (NEW, '{"type":"object","properties":{"c":{"$ref":"#/$defs/N"}},"$defs":{"N":{"type":"object",'
-              '"properties":{"c":{"$ref":"#/$defs/N"}}}}}'),
+        (NEW, RECURSIVE),
     ],
 )  # fmt: skip
 def test_elsewhere_the_model_must_call_a_tool_with_the_answer(model: str, schema: str) -> None:
