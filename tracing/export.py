@@ -97,10 +97,8 @@ class Exporter:
         thread = self._thread
         if thread is not None:
             thread.join(timeout_s)
-            if not thread.is_alive():
-                return
-        # The thread hangs in a POST (or a fork left none): put aside what it has not settled. Should that
-        # POST succeed after all, the spans arrive twice, which is harmless.
+        # Where the thread hangs in a POST (or failed, or a fork left none), put aside what it has not
+        # settled. Should that POST succeed after all, the spans arrive twice, which is harmless.
         with self._moving:
             bodies = [*self._bodies.copy(), *self._encode_next(len(self._queue))]
         rescue = Spool(self.config.spool_dir, self.config.max_spool_bytes)
@@ -120,15 +118,14 @@ class Exporter:
                 self._hurry.wait(self.config.schedule_delay_s)
             self._hurry.clear()
             self._wake.clear()
+            stopping = self._stop_at is not None  # asked before the queue is emptied, for the last time
             try:
                 self._settle_queue()
                 self._send_spooled()
             except Exception as error:
                 # Tracing never takes a run down with it.
-                self._tell(
-                    "bug", logging.ERROR, "spans could not be exported: %s: %s", type(error).__name__, error
-                )
-            if self._stop_at is not None:
+                self._tell("bug", logging.ERROR, "spans could not be exported: %r", error)
+            if stopping:
                 return
 
     def _settle_queue(self) -> None:
