@@ -29,8 +29,6 @@ class GatewayConfig:
     """A provider that asks for a longer wait than this is not waited for: the call fails at once."""
     default_max_tokens: int = 8192
     """For APIs that demand a limit (Anthropic) where the request has none."""
-    max_connections: int = 200
-    """To each provider."""
     trace_content: bool = True
     """Put messages, tools and arguments into spans. Off: counts, names and times only."""
 
@@ -44,7 +42,6 @@ class GatewayConfig:
             "max_attempts",
             "max_wait_s",
             "default_max_tokens",
-            "max_connections",
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}; it must be above 0")

@@ -62,6 +62,8 @@ def choose(question: str, statements: list[Statement]) -> Answer:
     """
     query = set(keywords(question))
     direct = [item for item in statements if item.direct]
+    if not question.strip() and statements:
+        return Answer(tuple(statements[:MOST]), question)  # nothing is asked: what was said, in its order
     if not statements or (not query and not direct):
         return Answer((), question)
     own = [keywords(item.text) for item in statements]

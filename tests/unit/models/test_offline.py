@@ -203,6 +203,19 @@ def test_an_agent_that_was_given_the_answer_does_not_search_again() -> None:
     assert calls(ask(task, DOCUMENTS)) == []
 
 
+def test_work_handed_on_without_a_question_is_passed_on() -> None:
+    text = "A crash costs no finished step. [README.md] It is cheap. [a.md]"
+    assert ask(f'<from agent="a">{text}</from>').message.text == text
+
+
+def test_a_critic_says_whose_work_it_judged() -> None:
+    task = 'What does a crash cost?\n<from agent="researcher">A crash costs no finished step. [a]</from>'
+    request = ModelRequest(id="r", model="offline", messages=(system("You are a critic."), user(task)))
+    assert answer_offline(request).message.text == (
+        "What researcher wrote speaks of the question. Its best evidence: A crash costs no finished step. [a]"
+    )
+
+
 def test_a_sentence_said_twice_is_quoted_once_with_both_sources() -> None:
     text = "[source: a]\nA crash costs no finished step.\n[source: b]\nA crash costs no finished step.\n"
     reply = ask("What does a crash cost?", after=called("search_documents", text))
