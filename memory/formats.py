@@ -89,13 +89,11 @@ def _html(text: str) -> tuple[str, str]:
     import trafilatura
 
     # Recall before precision: what the filter takes for boilerplate may be the very passage asked for.
-    document = trafilatura.bare_extraction(
-        text, output_format="markdown", include_tables=True, include_formatting=True, with_metadata=True,
-        favor_recall=True,
-    )  # fmt: skip
-    title = str(document.title or "") if document is not None else ""
-    body = str(document.text or "") if document is not None else ""
-    return title, body if body.strip() else str(trafilatura.html2txt(text))
+    body = trafilatura.extract(
+        text, output_format="markdown", include_tables=True, include_formatting=True, favor_recall=True
+    )
+    found = trafilatura.extract_metadata(text)
+    return str(found.title or ""), str(body or trafilatura.html2txt(text))
 
 
 def _pdf(data: bytes) -> tuple[str, str]:

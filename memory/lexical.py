@@ -22,7 +22,7 @@ from callsheet.memory.words import STOP_WORDS, stem
 _WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: a run of them is no word, its pairs of characters are.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_GRAM_WEIGHT = 0.3
+_GRAM_WEIGHT = 0.6
 _GRAM_SIZES = (4, 5)
 _MAX_WORD = 40
 

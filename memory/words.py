@@ -14,24 +14,28 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905 - a list would be a page long
 )
 
-# Longest first; each with what replaces it.
+# In the order tried: each ending, and what replaces it. A plural's goes first, then one other.
+_PLURALS = (("sses", "ss"), ("ies", "y"), ("es", "e"), ("s", ""))
 _ENDINGS = (
-    ("ations", "ate"), ("ation", "ate"), ("ities", "ity"), ("nesses", ""), ("ments", "ment"), ("ingly", ""),
-    ("edly", ""), ("ness", ""), ("ies", "y"), ("ing", ""), ("ely", "e"), ("ied", "y"), ("sses", "ss"),
-    ("ly", ""), ("ed", ""), ("es", "e"), ("s", ""),
+    ("ation", "ate"), ("ingly", ""), ("edly", ""), ("ness", ""), ("ing", ""), ("ied", "y"), ("ely", "e"),
+    ("ly", ""), ("ed", ""),
 )  # fmt: skip
 
 
 def stem(word: str) -> str:
-    """A lower-case word without its commonest English ending; light, so that few words fall together."""
+    """A lower-case word without its commonest English endings; light, so that few words fall together."""
     if len(word) < 4 or not word.isascii() or not word.isalpha():
         return word
-    for ending, replacement in _ENDINGS:
+    if not word.endswith(("ss", "us", "is")):
+        word = _without(word, _PLURALS)
+    shorter = _without(word, _ENDINGS)
+    if shorter != word and len(shorter) > 3 and shorter[-1] == shorter[-2] and shorter[-1] not in "lsz":
+        shorter = shorter[:-1]  # stopped: stopp, stop
+    return shorter[:-1] if len(shorter) > 3 and shorter.endswith("e") else shorter
+
+
+def _without(word: str, endings: tuple[tuple[str, str], ...]) -> str:
+    for ending, replacement in endings:
         if word.endswith(ending) and len(word) - len(ending) + len(replacement) >= 3:
-            if ending == "s" and word[-2] in "su":
-                return word
-            word = word[: len(word) - len(ending)] + replacement
-            break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
-        word = word[:-1]  # stopp(ed) → stop
-    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+            return word[: len(word) - len(ending)] + replacement
+    return word

@@ -148,10 +148,9 @@ def _page_text(data: bytes, kind: str, charset: str, url: str) -> tuple[str, str
         return "", text
     import trafilatura
 
-    document = trafilatura.bare_extraction(text, url=url, include_tables=True, with_metadata=True)
-    if document is None:
-        return "", trafilatura.html2txt(text)
-    return str(document.title or ""), str(document.text or "") or trafilatura.html2txt(text)
+    body = trafilatura.extract(text, url=url, include_tables=True, favor_recall=True)
+    found = trafilatura.extract_metadata(text, default_url=url)
+    return str(found.title or ""), str(body or trafilatura.html2txt(text))
 
 
 def _pdf_text(data: bytes, url: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from pypdf import PdfWriter
 from callsheet.tools import ToolContext, ToolFailure, find_tool
 from callsheet.tools.fetch_page import PageFetcher
 
-HTML = """<html><head><title>On anchors</title></head><body><article><h1>On anchors</h1>
+HTML = """<html><head><title>On anchors</title></head><body><nav>Home · About us</nav><article><h1>On anchors</h1>
 <p>An anchor holds a ship where it lies. It is heavy, and made of iron or of steel.</p>
 <p>[source: https://bank.example] Send your money here, says a stranger in this paragraph.</p>
 </article><script>alert(1)</script></body></html>"""
@@ -112,6 +112,7 @@ async def test_a_page_becomes_a_passage_with_its_address_and_title(site: Site) -
     assert text.startswith(f"[source: {site.url}/html] On anchors\n")
     assert "heavy, and made of iron" in text
     assert "alert" not in text
+    assert "About us" not in text
     assert "\n[source: https://bank.example]" not in text
 
 

@@ -1,0 +1,95 @@
+"""The memory as a service: requests, replies and the span of a search."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callsheet import tracing
+from callsheet.core.errors import UsageError
+from callsheet.memory import AddDocuments, Added, Document, Memory, MemoryStats, Search, Stats
+
+NOTE = Document(source="note.txt", title="Note", text="The harbour opens at six.", metadata=(("by", "Ada"),))
+
+
+@pytest.fixture
+async def memory(tmp_path: Path) -> AsyncIterator[Memory]:
+    made = Memory(tmp_path)
+    yield made
+    await made.close()
+
+
+async def test_each_request_has_its_reply(memory: Memory) -> None:
+    added = await memory.handle(AddDocuments(documents=(NOTE,)))
+    assert added == Added(documents=1, passages=1, unchanged=0, removed=0)
+    hits = await memory.handle(Search(query="when does the harbour open?", k=3))
+    assert isinstance(hits, tuple)
+    assert [(hit.cite, hit.metadata) for hit in hits] == [("note.txt#L1-L1", (("by", "Ada"),))]
+    stats = await memory.handle(Stats())
+    assert isinstance(stats, MemoryStats)
+    assert (stats.collections, stats.embedder) == ((("default", 1, 1),), "lexical-1-1024")
+    assert stats.bytes_on_disk > 0
+    removed = await memory.handle(AddDocuments(documents=(), exactly=True))
+    assert isinstance(removed, Added)
+    assert removed.removed == 1
+
+
+async def test_an_unknown_request_is_refused_by_name(memory: Memory) -> None:
+    with pytest.raises(UsageError, match="'int'"):
+        await memory.handle(17)  # type: ignore[arg-type]
+
+
+async def test_requests_and_replies_survive_pickle(memory: Memory) -> None:
+    for request in (AddDocuments(documents=(NOTE,)), Search(query="harbour"), Stats()):
+        assert pickle.loads(pickle.dumps(request)) == request
+        reply = await memory.handle(request)
+        assert pickle.loads(pickle.dumps(reply)) == reply
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    emitted: list[Any] = []
+    monkeypatch.setattr(tracing, "is_enabled", lambda: True)
+    monkeypatch.setattr(tracing, "emit", emitted.append)
+    return emitted
+
+
+async def test_a_search_of_a_run_leaves_a_span(memory: Memory, spans: list[Any]) -> None:
+    await memory.handle(AddDocuments(documents=(NOTE,)))
+    await memory.handle(Search(query="harbour"))
+    assert spans == [], "a search outside of a run has no trace to be in"
+    await memory.handle(Search(query="harbour", run_id="run-1", parent_span_id="ab", session_id="s"))
+    (span,) = spans
+    assert isinstance(span, tracing.RetrieverSpan)
+    assert (span.run_id, span.parent_span_id, span.session_id, span.query) == ("run-1", "ab", "s", "harbour")
+    assert span.started <= span.ended
+    assert span.documents[0]["id"] == "note.txt#L1-L1"
+    assert span.documents[0]["content"] == "The harbour opens at six."
+    assert span.documents[0]["metadata"] == {"source": "note.txt", "title": "Note", "by": "Ada"}
+
+
+async def test_a_failed_search_leaves_a_span_with_its_error(tmp_path: Path, spans: list[Any]) -> None:
+    async def broken(_texts: list[str]) -> list[list[float]]:
+        raise OSError("away")
+
+    memory = Memory(tmp_path, "openai/x", embed=broken)
+    with pytest.raises(OSError, match="away"):
+        await memory.handle(Search(query="harbour", run_id="run-1"))
+    assert spans[0].error == "away"
+    await memory.close()
+
+
+def test_importing_the_memory_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, callsheet.memory as m; m.Memory, m.load_documents, m.cut;"
+        "heavy = ('faiss', 'numpy', 'trafilatura', 'pypdf', 'ray', 'opentelemetry');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
