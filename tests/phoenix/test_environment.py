@@ -65,8 +65,8 @@ def test_the_installer_sees_its_own_settings_and_no_key(
 
 def test_an_installer_that_fails_leaves_nothing_and_says_why(tmp_path: Path, uv: Path) -> None:
     script = tmp_path / "tools" / "uv"
-    script.write_text(WORKING_UV.format(log=uv) + '[ "$1" = pip ] && echo no route to the index && exit 1\n')
-    with pytest.raises(TracingError, match="no route to the index") as caught:
+    script.write_text(WORKING_UV.format(log=uv) + 'if [ "$1" = pip ]; then echo no route; exit 1; fi\n')
+    with pytest.raises(TracingError, match="no route") as caught:
         ensure_environment(tmp_path / "home")
     assert "install.log" in caught.value.hint
     assert list((tmp_path / "home" / "phoenix").glob("env-*")) == []

@@ -194,7 +194,7 @@ def test_hostile_texts_are_stored_and_can_be_read(
     )  # fmt: skip
     documents = ({"id": bad[:20], "content": bad, "score": float("nan"), "metadata": metadata},)
     tracing.emit(RetrieverSpan(run_id=run_id, query=bad, documents=documents, started=1.0, ended=2.0))
-    tracing.emit(TurnSpan(run_id=run_id, envelope_id="e", agent=bad[:40], started=1.0, ended=2.0))
+    tracing.emit(TurnSpan(run_id=run_id, envelope_id=f"{run_id}-e", agent=bad[:40], started=1.0, ended=2.0))
     assert tracing.flush(30.0)
     wait_until(lambda: len(client.spans(PROJECT, run_id)) == 5)
     query = """query($project: ID!, $trace: ID!) { node(id: $project) { ... on Project {
@@ -210,7 +210,7 @@ def test_a_span_that_is_sent_twice_is_stored_once(
     for _ in range(2):
         tracing.emit(RunSpan(run_id=run_id, crew="c", started=1.0, ended=2.0))
         assert tracing.flush(30.0)
-    tracing.emit(TurnSpan(run_id=run_id, envelope_id="e", agent="last", started=1.0, ended=2.0))
+    tracing.emit(TurnSpan(run_id=run_id, envelope_id=f"{run_id}-e", agent="last", started=1.0, ended=2.0))
     wait_until(lambda: "last" in [span["name"] for span in client.spans(PROJECT, run_id)])
     assert len(client.spans(PROJECT, run_id)) == 2
 

@@ -63,7 +63,10 @@ class PhoenixClient:
         found: list[dict[str, Any]] = []
         query = {"trace_id": trace_id(run_id), "limit": "1000"}
         while True:
-            page = self._call("GET", f"/v1/projects/{quote(project, safe='')}/spans?{urlencode(query)}")
+            path = f"/v1/projects/{quote(project, safe='')}/spans?{urlencode(query)}"
+            page = self._call("GET", path, missing_ok=True)
+            if page is None:  # the project is made with its first span
+                return found
             found += page["data"]
             if not page.get("next_cursor"):
                 return found
