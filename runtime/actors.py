@@ -99,9 +99,11 @@ class CoordinatorActor(_Actor):
 class ServiceActor(_Actor):
     """A service in a process of its own; see `Service` for what survives."""
 
-    def __init__(self, config: HostConfig, spec: ServiceSpec) -> None:
+    def __init__(self, config: HostConfig, spec: ServiceSpec, handles: Mapping[str, Any]) -> None:
         super().__init__(config, spec.name)
-        self._service = Service(spec.factory(spec.secrets))
+        self._callers = _callers(spec.name, {name: handles[name] for name in spec.uses})
+        calls = {name: caller.request for name, caller in self._callers.items()}
+        self._service = Service(spec.factory(spec.secrets, calls))
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
@@ -126,14 +128,7 @@ class ParticipantActor(_Actor):
         client = actor_name(launch, spec.name, index)
         super().__init__(config, client)
         incarnation = uuid.uuid4().hex
-        callers = {
-            name: Caller(
-                name, ActorTransport(name, handle), client=client, incarnation=incarnation,
-                give_up_s=LOST_AFTER_S,
-            )
-            for name, handle in handles.items()
-            if name != COORDINATOR
-        }  # fmt: skip
+        callers = _callers(client, {n: h for n, h in handles.items() if n != COORDINATOR}, incarnation)
         self._participant = Participant(
             launch=launch, name=spec.name, handler=spec.factory(),
             transport=ActorTransport(COORDINATOR, handles[COORDINATOR]),
@@ -152,6 +147,16 @@ class ParticipantActor(_Actor):
         await self._participant.close()
 
 
+def _callers(client: str, handles: Mapping[str, Any], incarnation: str = "") -> dict[str, Caller]:
+    incarnation = incarnation or uuid.uuid4().hex
+    return {
+        name: Caller(
+            name, ActorTransport(name, handle), client=client, incarnation=incarnation, give_up_s=LOST_AFTER_S
+        )
+        for name, handle in handles.items()
+    }  # fmt: skip
+
+
 def actor_name(launch: str, name: str, index: int) -> str:
     """The Ray name of a participant's actor, which is also its client name on the lanes."""
     return f"{launch}/{name}#{index}"
@@ -162,9 +167,9 @@ def create_coordinator(config: HostConfig) -> Any:
     return _create(CoordinatorActor, COORDINATOR, {}, True, config)
 
 
-def create_service(config: HostConfig, spec: ServiceSpec) -> Any:
+def create_service(config: HostConfig, spec: ServiceSpec, handles: Mapping[str, Any]) -> Any:
     """The cluster's service of that name, made if there is none."""
-    return _create(ServiceActor, spec.name, {}, True, config, spec)
+    return _create(ServiceActor, spec.name, {}, True, config, spec, handles)
 
 
 def create_participant(

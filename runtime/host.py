@@ -15,14 +15,15 @@ from callsheet.tracing import TracingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
-    """A service to run; `factory` makes its component, in the process that it will live in.
+    """A service to run; `factory(secrets, calls)` makes its component, in the process it will live in.
 
-    `secrets` reaches that process and no other, as the factory's argument.
+    `secrets` reach that process and no other. `uses` names the services that it calls itself.
     """
 
     name: str
-    factory: Callable[[Mapping[str, str]], Component]
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    factory: Callable[[Mapping[str, str], Mapping[str, Call]], Component]
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

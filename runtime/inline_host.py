@@ -46,7 +46,9 @@ class InlineHost:
         self._coordinator = Coordinator(Journal(self._config.journal, synchronous=synchronous))
         self._client = Client(self._coordinator.exchange, client=f"inline-{self._id}")
         for spec in services:
-            service = self._services[spec.name] = Service(spec.factory(spec.secrets))
+            service = self._services[spec.name] = Service(
+                spec.factory(spec.secrets, {name: self._calls[name].request for name in spec.uses})
+            )
             self._calls[spec.name] = Caller(
                 spec.name, service.exchange, client=f"inline-{self._id}", incarnation="0"
             )

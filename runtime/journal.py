@@ -1,13 +1,12 @@
 """The journal: an append-only record of runs, envelopes and steps, in SQLite or PostgreSQL.
 
-One writer (the coordinator), any number of readers. A write is one transaction; when it returns, what it
+Coordinators write, anybody reads. A write is one transaction; when it returns, what it
 wrote survives the death of every process. SQLite runs in WAL mode; with `synchronous="normal"` (the
 default) a loss of power may cost the last moments, with `"full"` it does not.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,14 +45,11 @@ class Journal:
         try:
             self._db = self._engine.connect()
             self._check_schema()
-            top = [self._db.scalar(sa.select(sa.func.max(t.c.n))) or 0 for t in (envelopes, steps)]
-            self._db.rollback()
         except sa.exc.SQLAlchemyError as error:
             self._engine.dispose()
             raise _broken(self.url, error) from error
-        self._n = itertools.count(max(top) + 1)
         insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        self._put_envelope = insert(envelopes).on_conflict_do_nothing()
+        self._put_envelope = insert(envelopes).on_conflict_do_nothing(index_elements=["run_id", "id"])
         self._put_run = insert(runs).on_conflict_do_nothing()
         self._put_blob = insert(blobs).on_conflict_do_nothing()
         step = insert(steps)
@@ -93,14 +89,12 @@ class Journal:
             if isinstance(record, Envelope):
                 row = _columns(record)
                 row["body"] = _stored(record.body, big)
-                row["n"] = next(self._n)
                 rows["envelope"].append(row)
             elif isinstance(record, Step):
                 row = _columns(record)
                 row["input"] = _stored(record.input, big)
                 row["result"] = _stored(record.result, big)
                 row["usage"] = None if record.usage is None else to_json(_columns(record.usage))
-                row["n"] = next(self._n)
                 rows["step"].append(row)
             elif isinstance(record, RunRecord):
                 row = _columns(record)

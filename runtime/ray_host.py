@@ -64,7 +64,7 @@ class RayHost:
             tracing.configure(self._config.tracing)
         self._handles[COORDINATOR] = create_coordinator(self._config)
         for spec in services:
-            self._handles[spec.name] = create_service(self._config, spec)
+            self._handles[spec.name] = create_service(self._config, spec, dict(self._handles))
         coordinator = ActorTransport(COORDINATOR, self._handles[COORDINATOR])
         self._client = Client(coordinator, client=self._id)
         for spec in services:

@@ -9,6 +9,9 @@ SCHEMA_VERSION = 1
 
 metadata = MetaData()
 
+ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""Given by the database, so that several writers can share a journal; it orders what was kept."""
+
 meta = Table(
     "callsheet_meta",
     metadata,
@@ -40,7 +43,7 @@ runs = Table(
 envelopes = Table(
     "envelopes",
     metadata,
-    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", ROW_NUMBER, primary_key=True),
     Column("id", String, nullable=False),
     Column("run_id", String, nullable=False),
     Column("kind", String, nullable=False),
@@ -53,18 +56,18 @@ envelopes = Table(
     Column("step_nth", Integer, nullable=False),
     Column("at", Float, nullable=False),
     Column("v", Integer, nullable=False),
-    # One index serves all reads: a run is always read whole, or a turn within its run.
+    # One index serves all reads, and makes keeping an envelope twice harmless.
     Index("envelopes_by_run", "run_id", "id", unique=True),
 )
 
 steps = Table(
     "steps",
     metadata,
-    Column("n", BigInteger, nullable=False),
-    Column("run_id", String, primary_key=True),
-    Column("turn_id", String, primary_key=True),
-    Column("key", String, primary_key=True),
-    Column("nth", Integer, primary_key=True),
+    Column("n", ROW_NUMBER, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("turn_id", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("nth", Integer, nullable=False),
     Column("kind", String, nullable=False),
     Column("name", String, nullable=False),
     Column("state", String, nullable=False),
@@ -74,7 +77,7 @@ steps = Table(
     Column("started", Float, nullable=False),
     Column("ended", Float, nullable=False),
     Column("v", Integer, nullable=False),
-    sqlite_with_rowid=False,
+    Index("steps_by_place", "run_id", "turn_id", "key", "nth", unique=True),
 )
 
 blobs = Table(

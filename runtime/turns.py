@@ -63,11 +63,13 @@ class Turn:
         kind: Literal["llm", "tool", "now"],
         name: str,
         input_digest: str,
-        run: Callable[[], Awaitable[tuple[Any, RunUsage | None]]],
+        run: Callable[[int], Awaitable[tuple[Any, RunUsage | None]]],
         *,
         shown_input: Any = None,
     ) -> Any:
-        """Do something once: `run` returns a JSON-compatible result and what it used.
+        """Do something once: `run(nth)` returns a JSON-compatible result and what it used.
+
+        `nth` counts the steps of this kind and input within the turn, the same on every attempt.
 
         Returns the result, from the journal if the step was done before. `shown_input` (JSON-compatible)
         is kept for people to read; what identifies the step is `input_digest`. An exception of `run` is
@@ -80,7 +82,7 @@ class Turn:
             return from_json(recorded.result)
         await self._lane.settled(self._last)
         started = self._clock()
-        result, usage = await run()
+        result, usage = await run(nth)
         step = Step(
             run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
             input=to_json(shown_input), result=to_json(result), usage=usage,
@@ -119,7 +121,7 @@ class Turn:
     async def now(self) -> float:
         """The time (Unix seconds), recorded: a replay sees the same."""
 
-        async def read() -> tuple[float, None]:
+        async def read(_: int) -> tuple[float, None]:
             return self._clock(), None
 
         return float(await self.step("now", "now", "", read))

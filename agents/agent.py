@@ -1,0 +1,81 @@
+"""An agent: what it is for, what it may use, and what it must answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from callsheet.agents.output import output_type
+from callsheet.core.errors import DefinitionError
+from callsheet.roles import Role
+from callsheet.tools import Tool, find_tool
+
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$")
+_TAKEN = ("flow", "person", "user")
+
+
+class Agent:
+    """One member of a crew, defined once and used in any number of runs.
+
+    `role` is a ready-made role's name, instructions as plain text, or a Role. `tools` are `@tool`
+    functions or the names of built-in tools. `model` is `provider/name` (None: the run's model). `output`
+    is the type that its answers must fit. `replicas` is how many processes serve it on Ray, and
+    `resources` what each reserves (`num_cpus`, `num_gpus`, `memory`). `extra` goes into the provider's
+    request as it is. Raises DefinitionError or UnknownNameError at once for what cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: str | Role = "",
+        tools: Sequence[Tool | str | Callable[..., Any]] = (),
+        *,
+        model: str | None = None,
+        output: Any = None,
+        replicas: int = 1,
+        resources: Mapping[str, float] | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not _NAME.match(name) or name in _TAKEN:
+            raise DefinitionError(
+                f"an agent cannot be called {name!r}",
+                hint="Use a letter, then letters, digits, _ or - (at most 48), and not flow, person or user.",
+            )
+        self.name = name
+        self.role = Role.of(role or name)
+        self.tools = tuple(_tool(name, item) for item in tools)
+        twice = sorted({t.name for t in self.tools if [u.name for u in self.tools].count(t.name) > 1})
+        if twice:
+            raise DefinitionError(
+                f"agent {name!r} has two tools called {twice[0]!r}",
+                hint="@tool(name=…) gives one another name.",
+            )
+        if replicas < 1:
+            raise DefinitionError(f"agent {name!r}: replicas is {replicas}", hint="It must be 1 or more.")
+        self.model = model
+        self.output = output
+        if output is not None:
+            output_type(output)  # says now what would be wrong later
+        self.replicas = replicas
+        self.resources = dict(resources or {})
+        self.temperature, self.max_tokens = temperature, max_tokens
+        self.extra = dict(extra or {})
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.name}>"
+
+
+def _tool(agent: str, item: Tool | str | Callable[..., Any]) -> Tool:
+    if isinstance(item, Tool):
+        return item
+    if isinstance(item, str):
+        return find_tool(item)
+    if callable(item):
+        return Tool(item)
+    raise DefinitionError(
+        f"agent {agent!r}: {item!r} is not a tool",
+        hint="Put @tool above a function, or name a built-in tool.",
+    )

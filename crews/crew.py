@@ -1,0 +1,242 @@
+"""A crew: agents, and the flow that says who is asked what."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from callsheet.agents import Agent
+from callsheet.agents.output import data_of
+from callsheet.agents.thinking import Thinker
+from callsheet.core.errors import DefinitionError
+from callsheet.core.limits import Limits
+from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, flow_output
+from callsheet.crews.portal import portal
+from callsheet.crews.result import Result
+from callsheet.crews.run import Run
+from callsheet.crews.system import HostName, Progress, System, shared_system, trace_url
+from callsheet.models.catalogue import parse_model
+from callsheet.runtime.host import ParticipantSpec
+from callsheet.runtime.participant import Handler
+from callsheet.runtime.protocol import FLOW
+from callsheet.settings import Settings, load_settings
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,47}$")
+F = TypeVar("F", bound=FlowFunction)
+
+
+class Crew:
+    """Agents that work together. Without a flow they are a chain, in the order given.
+
+    Define it once; run it any number of times, inline or on Ray. `limits` hold for each run. Raises
+    DefinitionError at once for what cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        agents: Sequence[Agent],
+        *,
+        flow: FlowFunction | None = None,
+        limits: Limits | None = None,
+        description: str = "",
+    ) -> None:
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise DefinitionError(
+                f"a crew cannot be called {name!r}",
+                hint="Use lower-case letters, digits, _ or - (at most 48).",
+            )
+        if not agents:
+            raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one.")
+        for agent in agents:
+            if not isinstance(agent, Agent):
+                raise DefinitionError(f"crew {name!r}: {agent!r} is not an Agent")
+            if agent.model is not None:
+                parse_model(agent.model)
+        names = [agent.name for agent in agents]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise DefinitionError(
+                f"crew {name!r} has two agents called {twice[0]!r}",
+                hint="Messages are addressed by name: give one of them another.",
+            )
+        self.name = name
+        self.agents = tuple(agents)
+        self.limits = limits or Limits()
+        self.summary = description
+        self._flow: FlowFunction = Chain(names)
+        self._output: Any = agents[-1].output
+        if flow is not None:
+            self.flow(flow)
+
+    def __repr__(self) -> str:
+        return f"<Crew {self.name}: {', '.join(agent.name for agent in self.agents)}>"
+
+    def flow(self, function: F) -> F:
+        """`@crew.flow`: make this `async def name(run, input)` the crew's flow."""
+        check_flow(function)
+        self._flow = function
+        self._output = flow_output(function)
+        return function
+
+    # --- running -------------------------------------------------------------------------------------
+
+    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """Run the crew and wait for its result; takes the options of `start`.
+
+        Raises the error that ended the run; with `check=False` the result carries it instead.
+        """
+        return self.start(input, watch=False, **options).result(check=check)
+
+    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """As `run`, in the caller's event loop."""
+        run = await self.astart(input, watch=False, **options)
+        return await run.aresult(check=check)
+
+    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
+        """Begin a run.
+
+        Options: `host` ("ray", the default, or "inline"), `model` (for every agent, whatever it names),
+        `session` (groups runs), `docs` (paths of documents that the agents may search), `folder` (what
+        `read_file` may read; default the working folder), `budget_usd`, `deadline_s`, `limits`,
+        `settings` (see `load_settings`), `progress` (told what is being started), `watch` (whether
+        `run.events()` tells of everything or of the end alone).
+        """
+        return portal().run(self._start(input, **options))
+
+    async def astart(self, input: Any, **options: Any) -> Run:  # noqa: A002
+        """As `start`, in the caller's event loop."""
+        return await portal().arun(self._start(input, **options))
+
+    async def _start(
+        self,
+        given: Any,
+        *,
+        host: HostName = "ray",
+        settings: Settings | None = None,
+        progress: Progress = lambda _: None,
+        **options: Any,
+    ) -> Run:
+        in_force = settings or load_settings()
+        system = await shared_system(in_force, host, progress)
+        launch = await system.launched(self)
+        return await begin(system, self.name, launch, given, self.limits, self._output, progress, **options)
+
+    # --- launching -----------------------------------------------------------------------------------
+
+    @classmethod
+    def connect(cls, name: str, *, settings: Settings | None = None) -> LaunchedCrew:
+        """A crew that `callsheet launch` keeps serving on the cluster."""
+        return LaunchedCrew(name, settings)
+
+    def participants(self) -> list[ParticipantSpec]:
+        """The crew's participants, as a host is to start them: the flow and each agent."""
+        outputs = {agent.name: agent.output for agent in self.agents}
+        flow = ParticipantSpec(name=FLOW, factory=functools.partial(FlowHandler, self._flow, outputs))
+        return [
+            flow,
+            *(
+                ParticipantSpec(
+                    name=agent.name, factory=functools.partial(_thinker, agent, self.name),
+                    replicas=agent.replicas, resources=agent.resources,
+                )
+                for agent in self.agents
+            ),
+        ]  # fmt: skip
+
+    def description(self) -> dict[str, Any]:
+        """What `callsheet crews` shows: plain data."""
+        return {
+            "crew": self.name,
+            "description": self.summary,
+            "limits": self.limits.to_dict(),
+            "agents": [
+                {"name": a.name, "role": a.role.name, "model": a.model, "tools": [t.name for t in a.tools]}
+                for a in self.agents
+            ],
+        }
+
+
+class LaunchedCrew:
+    """A crew that serves on a cluster, started by `callsheet launch`; this process only sends it work."""
+
+    def __init__(self, name: str, settings: Settings | None = None) -> None:
+        self.name = name
+        self._settings = settings
+
+    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """Run it and wait for the result; options as of `Crew.start`. Raises DefinitionError if it is gone."""
+        return self.start(input, watch=False, **options).result(check=check)
+
+    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """As `run`, in the caller's event loop."""
+        run: Run = await portal().arun(self._start(input, watch=False, **options))
+        return await run.aresult(check=check)
+
+    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
+        """Begin a run."""
+        return portal().run(self._start(input, **options))
+
+    async def _start(self, given: Any, *, progress: Progress = lambda _: None, **options: Any) -> Run:
+        system = await shared_system(self._settings or load_settings(), "ray", progress)
+        known = {launch["name"]: launch for launch in await system.host.client.query("launches")}
+        if self.name not in known:
+            raise DefinitionError(
+                f"no crew is launched as {self.name!r}",
+                hint=f"There is: {', '.join(known)}." if known else "`callsheet launch CREW` launches one.",
+            )
+        description = known[self.name]
+        limits = Limits.from_dict(description.get("limits", {}))
+        return await begin(
+            system, description.get("crew", self.name), self.name, given, limits, None, progress, **options
+        )
+
+
+async def begin(
+    system: System,
+    crew: str,
+    launch: str,
+    given: Any,
+    limits: Limits,
+    output: Any,
+    progress: Progress,
+    *,
+    model: str | None = None,
+    session: str = "",
+    docs: Sequence[str | Path] = (),
+    folder: str | Path | None = None,
+    budget_usd: float | None = None,
+    deadline_s: float | None = None,
+    watch: bool = True,
+    notices: list[str] | None = None,
+) -> Run:
+    """Begin a run of a crew that is launched on the system."""
+    if model is not None:
+        parse_model(model)
+    changes: Mapping[str, Any] = {"budget_usd": budget_usd, "deadline_s": deadline_s}
+    for name, value in changes.items():
+        if value is not None and value <= 0:
+            raise DefinitionError(f"{name} is {value}", hint="Give a number above 0, or leave it out.")
+    limits = replace(limits, **{name: value for name, value in changes.items() if value is not None})
+    options: dict[str, Any] = {
+        "model": model,
+        "default_model": system.default_model(),
+        "folder": str(folder or Path.cwd()),
+    }
+    if docs:
+        progress("reading the documents")
+        said = notices if notices is not None else []
+        options["collection"] = await system.add_documents(tuple(str(path) for path in docs), said)
+    record = system.record(crew, launch, data_of(given), limits=limits, session=session, options=options)
+    links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
+    system.host.client.start(record, limits, watch="all" if watch else "end")
+    return Run(system.host.client, record, output, links)
+
+
+def _thinker(agent: Agent, crew: str) -> Handler:
+    return Thinker(agent, crew)

@@ -1,0 +1,95 @@
+"""One event loop in a thread of its own, for all runs of this process.
+
+So `crew.run()` also works where a loop is running already (a notebook), and a host stays open between
+runs: the second run of a script does not start Ray again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CLOSE_TIMEOUT_S = 30.0
+
+_lock = threading.Lock()
+_portal: Portal | None = None
+
+
+class Portal:
+    """A running event loop that other threads and loops hand work to."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="callsheet", daemon=True)
+        self._thread.start()
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin work here; the future is for the caller's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work here and wait for it; an interrupt (Ctrl-C) cancels it."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work here and wait for it in the caller's own loop; cancelling the wait cancels the work."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    async def aiter(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Iterate here, over what comes up in the portal's loop."""
+        done = object()
+
+        async def step() -> Any:
+            return await anext(items, done)
+
+        while (item := await self.arun(step())) is not done:
+            yield item
+
+    def at_close(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Something to be done before the loop ends."""
+        self._closing.append(work)
+
+    def close(self) -> None:
+        """Do what is to be done at the end, and stop the loop."""
+
+        async def end() -> None:
+            for work in reversed(self._closing):
+                await work()
+
+        try:
+            self.submit(end()).result(CLOSE_TIMEOUT_S)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(CLOSE_TIMEOUT_S)
+
+
+def portal() -> Portal:
+    """This process's portal."""
+    global _portal
+    with _lock:
+        if _portal is None:
+            _portal = Portal()
+            # Before the thread pools end, which plain atexit would be too late for.
+            getattr(threading, "_register_atexit", atexit.register)(close_portal)
+        return _portal
+
+
+def close_portal() -> None:
+    """End the portal, and with it every host that is open in this process; safe to call again."""
+    global _portal
+    with _lock:
+        closing, _portal = _portal, None
+    if closing is not None:
+        closing.close()

@@ -1,0 +1,109 @@
+"""What a run gives: its result, and the events by which it can be followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from callsheet.core.canonical import from_json
+from callsheet.core.errors import CallsheetError, RunError
+from callsheet.core.events import EndRun
+from callsheet.core.ids import trace_id
+from callsheet.core.limits import RunUsage
+from callsheet.core.records import Envelope, Step, body_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended. `output` is the crew's answer, of its output type; None if there is none."""
+
+    run_id: str
+    crew: str
+    status: str
+    output: Any = None
+    error: CallsheetError | None = None
+    usage: RunUsage = field(default_factory=RunUsage)
+    elapsed_s: float = 0.0
+    session_id: str = ""
+    trace_url: str | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The run's trace id."""
+        return trace_id(self.run_id)
+
+    def checked(self) -> Result:
+        """This result, if the run is done. Raises the error that ended it otherwise."""
+        if self.status == "done":
+            return self
+        raise self.error or RunError(f"run {self.run_id} is {self.status}", run_id=self.run_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `callsheet run --json` prints."""
+        from callsheet.agents.output import data_of
+
+        error = None
+        if self.error is not None:
+            error = {
+                "type": type(self.error).__name__, "message": self.error.message, "hint": self.error.hint
+            }  # fmt: skip
+        return {
+            "run_id": self.run_id,
+            "crew": self.crew,
+            "status": self.status,
+            "output": data_of(self.output),
+            "usage": self.usage.to_dict(),
+            "elapsed_s": round(self.elapsed_s, 3),
+            "trace_id": self.trace_id,
+            "trace_url": self.trace_url,
+            "session_id": self.session_id,
+            "error": error,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """Something that happened in a run, once it is in the journal.
+
+    `message`: `sender` said `text` to `receiver`. `llm`, `tool`, `now`: `sender` finished a step called
+    `name`. `end`: the run is over, and `text` is its status.
+    """
+
+    kind: Literal["message", "llm", "tool", "ask", "now", "end"]
+    at: float
+    sender: str = ""
+    receiver: str = ""
+    name: str = ""
+    text: str = ""
+    usage: RunUsage | None = None
+    elapsed_s: float = 0.0
+
+
+class EventReader:
+    """Makes events of what the journal keeps; remembers whose turn is whose, since steps name only the turn."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, str] = {}
+
+    def read(self, news: Envelope | Step | EndRun) -> RunEvent:
+        """The event of one record."""
+        match news:
+            case Envelope():
+                if news.kind == "ask":
+                    self._holders[news.id] = news.receiver
+                return RunEvent(
+                    kind="message", at=news.at, sender=news.sender, receiver=news.receiver,
+                    text=body_text(news.body), name=news.kind,
+                )  # fmt: skip
+            case Step():
+                return RunEvent(
+                    kind=news.kind, at=news.ended, sender=self._holders.get(news.turn_id, ""), name=news.name,
+                    text=_step_text(news), usage=news.usage, elapsed_s=news.ended - news.started,
+                )  # fmt: skip
+            case EndRun():
+                return RunEvent(kind="end", at=news.at, text=news.status, usage=news.usage)
+
+
+def _step_text(step: Step) -> str:
+    shown = from_json(step.input)
+    return str(shown.get("arguments", "")) if isinstance(shown, dict) else ""

@@ -1,0 +1,101 @@
+"""A run that is under way: follow it, wait for it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from callsheet.agents.output import output_type
+from callsheet.core.canonical import from_json
+from callsheet.core.errors import CallsheetError, RunError
+from callsheet.core.events import EndRun
+from callsheet.core.records import RunRecord
+from callsheet.crews.portal import portal
+from callsheet.crews.result import EventReader, Result, RunEvent
+from callsheet.runtime.client import Client
+
+
+class Run:
+    """One run of a crew. It goes on whether or not anybody looks, and what it does is in the journal."""
+
+    def __init__(
+        self, client: Client, record: RunRecord, output: Any = None, links: tuple[str, str] | None = None
+    ) -> None:
+        self._client, self._record, self._output = client, record, output
+        self._links = links
+        self._events: asyncio.Queue[RunEvent | None] = asyncio.Queue()
+        self._end: asyncio.Future[EndRun] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: what `callsheet show` and its like take."""
+        return self._record.run_id
+
+    @property
+    def live_url(self) -> str | None:
+        """Where Phoenix shows the run's messages as they come."""
+        return None if self._links is None else self._links[0]
+
+    @property
+    def trace_url(self) -> str | None:
+        """Where Phoenix shows the run's trace."""
+        return None if self._links is None else self._links[1]
+
+    async def events(self) -> AsyncIterator[RunEvent]:
+        """What happens in the run, once it is in the journal, until its end. For one reader."""
+        async for event in portal().aiter(self._read()):
+            yield event
+
+    def result(self, *, check: bool = True) -> Result:
+        """Wait for the end. Raises the error that ended the run, or gives it in the result if not `check`."""
+        found = portal().run(self._result())
+        return found.checked() if check else found
+
+    async def aresult(self, *, check: bool = True) -> Result:
+        """As `result`, in the caller's event loop."""
+        found = await portal().arun(self._result())
+        return found.checked() if check else found
+
+    def cancel(self, reason: str = "cancelled by its starter") -> None:
+        """Ask for the run to be stopped; `result` tells when it is."""
+
+        async def cancel() -> None:
+            self._client.cancel(self.run_id, reason)
+
+        portal().run(cancel())
+
+    async def _read(self) -> AsyncIterator[RunEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def _follow(self) -> None:
+        reader = EventReader()
+        try:
+            async for news in self._client.follow(self.run_id):
+                self._events.put_nowait(reader.read(news))
+                if isinstance(news, EndRun):
+                    self._end.set_result(news)
+        except CallsheetError as error:
+            self._end.set_exception(error)
+            self._end.exception()  # whoever waits gets it; nobody has to
+        finally:
+            self._events.put_nowait(None)
+
+    async def _result(self) -> Result:
+        end = await asyncio.shield(self._end)
+        output, error = None, None
+        if end.output is not None:
+            output = from_json(end.output)["output"]
+            if self._output is not None:
+                output = output_type(self._output).value(output)
+        if end.error is not None:
+            error = CallsheetError.from_dict(end.error)
+            if isinstance(error, RunError) and not error.run_id:
+                error.run_id = self.run_id
+        return Result(
+            run_id=self.run_id, crew=self._record.crew, status=end.status, output=output, error=error,
+            usage=end.usage, elapsed_s=end.at - self._record.started, session_id=self._record.session_id,
+            trace_url=self.trace_url,
+        )  # fmt: skip

@@ -1,0 +1,218 @@
+"""A system: a host with the gateway and the memory open on it, and the crews that run there."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from callsheet.core.canonical import digest, to_json
+from callsheet.core.errors import SettingsError, TracingError
+from callsheet.core.limits import Limits
+from callsheet.core.records import RunRecord
+from callsheet.crews.portal import portal
+from callsheet.models.catalogue import PROVIDERS, default_model, parse_model
+from callsheet.models.config import GatewayConfig
+from callsheet.runtime.host import Host, HostConfig, ServiceSpec
+from callsheet.runtime.services import Call, Component
+from callsheet.settings import Settings
+from callsheet.tracing import TracingConfig
+
+if TYPE_CHECKING:
+    from callsheet.crews.crew import Crew
+
+HostName = Literal["ray", "inline"]
+Progress = Callable[[str], None]
+
+KEYS = tuple(info.key_env for info in PROVIDERS.values() if info.key_env)
+"""Environment variables that reach the gateway's process alone."""
+
+
+class System:
+    """One host, opened once a process for the same settings, and the crews that are launched on it."""
+
+    def __init__(self, settings: Settings, host: HostName, progress: Progress) -> None:
+        self.settings = settings
+        self.endpoint = phoenix_endpoint(settings)
+        config = HostConfig(
+            journal=settings.journal_url, synchronous=settings.journal_sync, hidden=KEYS,
+            tracing=tracing_config(settings, self.endpoint),
+        )  # fmt: skip
+        self.host: Host
+        if host == "inline":
+            from callsheet.runtime.inline_host import InlineHost
+
+            self.host = InlineHost(config)
+        elif host == "ray":
+            from callsheet.runtime.ray_host import RayHost
+
+            self.host = RayHost(config, address=ray_address(settings), progress=progress)
+        else:
+            raise SettingsError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
+        self._launched: dict[int, tuple[Crew, str]] = {}
+        self._launching = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Open the host with its services."""
+        await self.host.open(service_specs(self.settings))
+
+    async def close(self) -> None:
+        """Close the host, and end what it started."""
+        await self.host.close()
+
+    async def launched(self, crew: Crew) -> str:
+        """The name under which this crew runs here, launching it first where needed."""
+        async with self._launching:
+            known = self._launched.get(id(crew))
+            if known is not None:
+                return known[1]
+            name = f"{crew.name}-{uuid.uuid4().hex[:6]}"
+            await self.host.launch(name, crew.participants(), crew.description())
+            self._launched[id(crew)] = (crew, name)  # the crew itself, so that its id stays its own
+            return name
+
+    async def add_documents(self, paths: tuple[str, ...], notices: list[str]) -> str:
+        """Load the documents into the memory; returns the collection that holds just them."""
+        from callsheet.memory.documents import load_documents
+        from callsheet.memory.service import AddDocuments
+
+        documents = await asyncio.to_thread(load_documents, paths, notices=notices)
+        collection = "docs-" + digest(*sorted(document.source for document in documents))[:16]
+        await self.host.service("memory")(
+            AddDocuments(documents=tuple(documents), collection=collection, exactly=True)
+        )
+        return collection
+
+    def record(
+        self,
+        crew: str,
+        launch: str,
+        given: Any,
+        *,
+        limits: Limits,
+        session: str,
+        options: Mapping[str, Any],
+    ) -> RunRecord:
+        """The record of a new run."""
+        run_id = time.strftime("%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
+        return RunRecord(
+            run_id=run_id, crew=crew, status="running", input=to_json({"input": given}), session_id=session,
+            limits=to_json(limits.to_dict()), launch=launch, options=to_json(dict(options)),
+            started=time.time(),
+        )  # fmt: skip
+
+    def default_model(self) -> str:
+        """The model of agents that name none."""
+        return self.settings.model or default_model(os.environ)
+
+
+_systems: dict[tuple[Any, ...], asyncio.Task[System]] = {}
+
+
+async def shared_system(settings: Settings, host: HostName, progress: Progress) -> System:
+    """The process's system for these settings, opened on first use (in the portal's loop)."""
+    key = (host, settings.model_dump_json())
+    task = _systems.get(key)
+    if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+
+        async def begin() -> System:
+            system = System(settings, host, progress)
+            try:
+                await system.open()
+            except BaseException:
+                await system.close()
+                raise
+            portal().at_close(functools.partial(_forget, key))
+            return system
+
+        task = _systems[key] = asyncio.get_running_loop().create_task(begin())
+    return await asyncio.shield(task)
+
+
+async def _forget(key: tuple[Any, ...]) -> None:
+    task = _systems.pop(key, None)
+    if task is not None:
+        await (await task).close()
+
+
+# --- how settings become parts ---------------------------------------------------------------------------
+
+
+def service_specs(settings: Settings) -> list[ServiceSpec]:
+    """The gateway and the memory, as the host is to start them. Keys travel to the gateway alone."""
+    if settings.model is not None:
+        parse_model(settings.model)
+    needed = [*KEYS, *(info.url_env for info in PROVIDERS.values() if info.url_env)]
+    secrets = {name: os.environ[name] for name in needed if name in os.environ}
+    gateway = GatewayConfig(trace_content=settings.trace_content)
+    memory = functools.partial(_memory, settings.home / "memory", settings.embedder)
+    return [
+        ServiceSpec(name="gateway", factory=functools.partial(_gateway, gateway), secrets=secrets),
+        ServiceSpec(name="memory", factory=memory, uses=("gateway",)),
+    ]
+
+
+def _gateway(config: GatewayConfig, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:
+    from callsheet.models.gateway import Gateway
+
+    return Gateway(config, environ=secrets)
+
+
+def _memory(path: Any, embedder: str, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:
+    from callsheet.memory.service import Memory
+    from callsheet.models.embeddings import EmbedRequest
+
+    async def embed(texts: list[str]) -> list[list[float]]:
+        vectors: list[list[float]] = await calls["gateway"](EmbedRequest(model=embedder, texts=tuple(texts)))
+        return vectors
+
+    return Memory(path, embedder, embed=embed)
+
+
+def tracing_config(settings: Settings, endpoint: str | None) -> TracingConfig | None:
+    """Where spans go; without a Phoenix they wait in the spool. None if tracing is off."""
+    if settings.phoenix == "off":
+        return None
+    return TracingConfig(
+        spool_dir=settings.home / "spool", endpoint=endpoint, project=settings.project,
+        content=settings.trace_content,
+    )  # fmt: skip
+
+
+def phoenix_endpoint(settings: Settings) -> str | None:
+    """Phoenix's address: as set, else of the one that `callsheet up` started."""
+    if settings.phoenix is not None:
+        return None if settings.phoenix == "off" else settings.phoenix
+    from callsheet.tracing.phoenix.server import running_phoenix
+
+    running = running_phoenix(settings.home)
+    return None if running is None else running.url
+
+
+def ray_address(settings: Settings) -> str | None:
+    """The cluster to join: as set, else RAY_ADDRESS, else what `callsheet up` started, else None."""
+    from callsheet.runtime.head import running_head
+
+    if settings.address is not None:
+        return settings.address
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    head = running_head(settings.home)
+    return None if head is None else head.address
+
+
+def trace_url(endpoint: str | None, project: str, run_id: str) -> tuple[str, str] | None:
+    """(live, trace) links to a run in Phoenix, or None where there is none that answers."""
+    if endpoint is None:
+        return None
+    from callsheet.tracing.phoenix.client import run_links
+
+    try:
+        links = run_links(endpoint, project, run_id)
+    except TracingError:
+        return None
+    return links.live, links.trace
