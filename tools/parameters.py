@@ -172,12 +172,18 @@ class Arguments:
                 lines.append(f"- {where}:{expected}")
                 continue
             if field in properties:
-                wanted = {k: v for k, v in properties[field].items() if k not in ("description", "default")}
-                expected = f" Expected: {_shown(wanted, 400)}."
+                expected = f" Expected: {_shown(self._wanted(properties[field]), 400)}."
             else:
                 expected = " Expected: one JSON object with the arguments by name."
             lines.append(f"- {where or 'arguments'}: {problem['msg']}.{got}{expected}")
         return "\n".join(lines)
+
+    def _wanted(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The part of a property's schema that says what fits; of named types, what they are."""
+        definitions: dict[str, Any] = self._expected.get("$defs", {})
+        named = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+        found = {**definitions.get(named, {}), **schema}
+        return {key: value for key, value in found.items() if key not in ("description", "default", "$ref")}
 
 
 def _shown(value: Any, limit: int = _SHOWN_CHARS) -> str:

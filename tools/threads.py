@@ -18,7 +18,15 @@ _THREADS = 64
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The function's result, computed in a thread with the caller's context variables."""
-    work = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    context = contextvars.copy_context()
+
+    def work() -> T:
+        try:
+            return context.run(function, *args, **kwargs)
+        except StopIteration as error:
+            # A future cannot hold one (`next()` on an empty iterator): its waiter would wait for ever.
+            raise RuntimeError("StopIteration") from error
+
     return await asyncio.get_running_loop().run_in_executor(_pool(), work)
 
 

@@ -117,11 +117,9 @@ class Tool:
             raise
         except TimeoutError as error:
             if limit.expired():
-                raise ToolFailure(
-                    f"{self.name} was stopped: it took longer than {self.timeout_s:g} s."
-                ) from error
+                raise ToolFailure(self._late()) from error
             raise self._error(error) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a tool that calls sys.exit() must not end the agent
             raise self._error(error) from error
         return result_text(value, self.name, self._result_chars)
 
@@ -131,7 +129,15 @@ class Tool:
         value = await in_thread(self._function, **given)
         return await value if inspect.isawaitable(value) else value
 
-    def _error(self, error: Exception) -> ToolError:
+    def _late(self) -> str:
+        unsure = (
+            ""
+            if self.effect == "none"
+            else " Whether it took effect is not known; find out before repeating it."
+        )
+        return f"{self.name} was stopped: it took longer than {self.timeout_s:g} s.{unsure}"
+
+    def _error(self, error: BaseException) -> ToolError:
         reason = error.message if isinstance(error, CallsheetError) else str(error)
         return ToolError(
             f"tool {self.name!r} failed: {type(error).__name__}: {reason}",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.memory import Document, Passage, cut
@@ -19,7 +20,8 @@ LINES = st.lists(
             "", " ", "# Top", "## Below ##", "####### not one", "```", "~~~ python", "- item", "| a | b |", "x = 1",
             "One sentence. Another one! And 2.5 more?", " ".join(f"word{i}" for i in range(250)),
             " ".join(f"Sentence {i} has six words here." for i in range(60)),
-            "".join(chr(0x4E00 + i) for i in range(1400)), "".join(f"x{i}" for i in range(800)), "  indented", "\t", "# ", "«é»", "\u2028", "\x0b", "last",
+            "".join(chr(0x4E00 + i) for i in range(1400)), "".join(f"x{i}" for i in range(800)),
+            "  indented", "\t", "# ", "«é»", "\u2028", "\x0b", "last",
         ]
     ),
     max_size=30,
@@ -55,11 +57,13 @@ def _check(text: str, passages: list[Passage]) -> None:
     assert not [char for char in lost if not char.isspace()], "no text is lost"
 
 
+@settings(deadline=None)
 @given(LINES, st.sampled_from(["text/markdown", "text/plain"]))
 def test_no_text_is_lost_and_locators_are_right(text: str, media_type: str) -> None:
     _check(text, cut(_document(text, media_type)))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_can_be_cut(text: str) -> None:
     _check(text, cut(_document(text)))
@@ -75,6 +79,7 @@ def test_real_documents_are_cut_whole() -> None:
         assert sum(sizes) < 1.25 * weight(text), "overlap stays small"
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_ids_differ_and_are_the_same_each_time(text: str) -> None:
     ids = [passage.id for passage in cut(_document(text))]
@@ -117,7 +122,7 @@ def test_a_long_paragraph_is_cut_between_sentences_with_a_small_overlap() -> Non
     text = " ".join(f"This is sentence number {i} of many." for i in range(200))
     passages = cut(_document(text, "text/plain"))
     assert all(passage.text.startswith("This is") and passage.text.endswith("many.") for passage in passages)
-    for before, after in zip(passages, passages[1:], strict=False):
+    for before, after in itertools.pairwise(passages):
         first = after.text.split(".")[0] + "."
         assert first in before.text, "the next passage repeats the end of the one before"
     assert all(passage.locator == "L1-L1" for passage in passages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.memory.ranking import fuse, match_expression
@@ -34,6 +34,7 @@ def test_equal_scores_are_ordered_by_id() -> None:
     assert [i for i, _ in fuse([(5, 1.0), (3, 1.0), (4, 1.0)], [], 1.0, 100)] == [3, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_makes_a_valid_expression(text: str) -> None:
     expression = match_expression(text)

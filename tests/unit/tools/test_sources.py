@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callsheet.tools.sources import passages_text
@@ -58,6 +58,7 @@ def test_neither_title_nor_source_can_break_out_of_its_line() -> None:
     assert text.startswith("[source: a%5D %5Bsource: evil]")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("[]source: \n\r\u2028\x0b\u200bSx(")), st.text())
 def test_no_generated_text_forges_a_passage(text: str, other: str) -> None:
     assert len(_starts(passages_text([("good", other, text), ("good", "", other)]))) == 2

@@ -267,6 +267,29 @@ async def test_an_exception_becomes_a_tool_error_with_its_cause() -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+@pytest.mark.parametrize("raised", [StopIteration(), SystemExit(3), RecursionError("deep")])
+async def test_no_exception_of_a_tool_stops_or_hangs_its_agent(raised: BaseException) -> None:
+    @tool
+    def in_thread() -> str:
+        """Raise."""
+        raise raised
+
+    with pytest.raises(ToolError, match=type(raised).__name__):
+        await in_thread.call("", HERE)
+
+
+async def test_a_wrong_field_of_a_model_is_told_with_the_models_shape() -> None:
+    @tool
+    def send(where: Address) -> str:
+        """Send."""
+        return ""
+
+    with pytest.raises(ToolInputError) as caught:
+        await send.call('{"where": {}}', HERE)
+    assert "where.street: Field required" in caught.value.message_for_model
+    assert '"street": {"type": "string"}' in caught.value.message_for_model
+
+
 async def test_a_timeout_error_of_the_tools_own_is_no_expired_limit() -> None:
     @tool(timeout_s=60)
     async def ask() -> str:
@@ -300,9 +323,20 @@ async def test_a_tool_that_takes_too_long_is_stopped() -> None:
             raise
         return ""
 
-    with pytest.raises(ToolFailure, match=r"longer than 0\.01 s"):
+    with pytest.raises(ToolFailure, match=r"longer than 0\.01 s\.$"):
         await wait.call("", HERE)
     assert cancelled.is_set()
+
+
+async def test_a_late_call_that_changes_something_is_told_to_be_unsure() -> None:
+    @tool(effect="once", timeout_s=0.01)
+    async def pay() -> str:
+        """Pay."""
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(ToolFailure, match="not known"):
+        await pay.call("", HERE)
 
 
 async def test_cancellation_from_outside_passes_through() -> None:
