@@ -26,6 +26,7 @@ from callsheet.models.catalogue import (
     parse_model,
 )
 from callsheet.models.config import GatewayConfig
+from callsheet.models.embeddings import EmbedRequest
 from callsheet.models.llm_span import llm_span
 from callsheet.models.messages import ModelReply, ModelRequest
 from callsheet.models.prices import check_budget, cost_usd
@@ -41,6 +42,10 @@ class Provider(Protocol):
 
     async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
         """One attempt at one request, to be given up at `deadline` (Unix time, s). Raises ModelError."""
+        ...
+
+    async def embed(self, request: EmbedRequest, deadline: float | None) -> list[list[float]]:
+        """One attempt at vectors, one for each text, in order. Raises ModelError."""
         ...
 
     async def close(self) -> None:
@@ -87,9 +92,13 @@ class Gateway:
     @overload
     async def handle(self, request: ModelRequest) -> ModelReply: ...
     @overload
+    async def handle(self, request: EmbedRequest) -> list[list[float]]: ...
+    @overload
     async def handle(self, request: ListModels) -> tuple[ModelInfo, ...]: ...
-    async def handle(self, request: ModelRequest | ListModels) -> ModelReply | tuple[ModelInfo, ...]:
-        """Answer one request.
+    async def handle(
+        self, request: ModelRequest | EmbedRequest | ListModels
+    ) -> ModelReply | list[list[float]] | tuple[ModelInfo, ...]:
+        """Answer one request: a ModelReply, vectors (one list for each text), or what models there are.
 
         Raises ModelError (its subclass says what went wrong, its hint what to do), UnknownNameError for
         a model of no known provider, SettingsError for a wrong address, and LimitError for a call that
@@ -97,6 +106,21 @@ class Gateway:
         """
         if isinstance(request, ListModels):
             return list_models(self._environ, self.config.base_urls)
+        if isinstance(request, EmbedRequest):
+            return await self._embed(request)
+        return await self._complete(request)
+
+    async def close(self) -> None:
+        """Close all connections. The gateway must not be used afterwards."""
+        providers, self._providers = self._providers, {}
+        for provider, _ in providers.values():
+            await provider.close()
+
+    async def _embed(self, request: EmbedRequest) -> list[list[float]]:
+        provider, _ = self._provider(parse_model(request.model))
+        return await with_retries(lambda _: provider.embed(request, None), self._policy, None)
+
+    async def _complete(self, request: ModelRequest) -> ModelReply:
         started = time.time()
         attempts = 0
         try:
@@ -128,12 +152,6 @@ class Gateway:
         )
         self._report(request, reply, None, started, attempts)
         return reply
-
-    async def close(self) -> None:
-        """Close all connections. The gateway must not be used afterwards."""
-        providers, self._providers = self._providers, {}
-        for provider, _ in providers.values():
-            await provider.close()
 
     def _provider(self, name: ModelName) -> tuple[Provider, str]:
         if name.provider not in self._providers:

@@ -11,6 +11,7 @@ import json
 import re
 
 from callsheet.core.canonical import digest
+from callsheet.models.embeddings import EmbedRequest, no_embeddings
 from callsheet.models.messages import Message, ModelReply, ModelRequest, Text, ToolCall, Usage
 from callsheet.models.offline_answer import Answer, choose
 from callsheet.models.offline_material import Material, read_material, texts_of
@@ -29,6 +30,10 @@ class OfflineModel:
     async def complete(self, request: ModelRequest, deadline: float | None = None) -> ModelReply:
         """Answer a request. Takes milliseconds, costs nothing and raises nothing."""
         return answer_offline(request)
+
+    async def embed(self, request: EmbedRequest, deadline: float | None = None) -> list[list[float]]:
+        """Raises ModelRequestError: the built-in embedder is the memory's own, `lexical`."""
+        raise no_embeddings("offline", request.model)
 
     async def close(self) -> None:
         """Nothing is open."""

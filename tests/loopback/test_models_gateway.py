@@ -22,6 +22,7 @@ from callsheet.core.errors import (
     ModelUnavailableError,
 )
 from callsheet.models.config import GatewayConfig
+from callsheet.models.embeddings import EmbedRequest
 from callsheet.models.gateway import Gateway, ListModels
 from callsheet.models.messages import (
     ModelReply,
@@ -345,6 +346,48 @@ async def test_text_that_is_no_unicode_is_refused_with_a_reason() -> None:
             await gateway.handle(request(messages=(user("\ud800"),)))
         await gateway.close()
     assert not server.asked
+
+
+VECTORS = {"data": [{"index": 1, "embedding": [0, 1.5]}, {"index": 0, "embedding": [1, 0]}]}
+
+
+async def test_vectors_come_in_the_order_of_the_texts_and_after_a_retry() -> None:
+    async with serving(Answer(503, {}), Answer(200, VECTORS)) as server:
+        gateway = make(server)
+        vectors = await gateway.handle(EmbedRequest(model="ollama/nomic", texts=("a", "b")))
+        await gateway.close()
+    assert vectors == [[1.0, 0.0], [0.0, 1.5]]
+    assert server.asked[1].body == {"model": "nomic", "input": ["a", "b"], "encoding_format": "float"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"data": []},
+        {"data": [{"embedding": [1]}]},
+        {"data": [{"embedding": [1]}, {"embedding": [1, 2]}]},
+        {"data": [{"embedding": [1]}, {"embedding": ["x"]}]},
+        {"data": [{"embedding": [1]}, {"embedding": None}]},
+        {"data": [{"embedding": [1], "index": 0}, {"embedding": [1], "index": 0}]},
+        {"data": [{"embedding": [1], "index": 0}, {"embedding": [1], "index": 7}]},
+        {"data": [{"embedding": []}, {"embedding": []}]},
+    ],
+)
+async def test_vectors_that_do_not_fit_the_texts_are_a_reply_error(body: Any) -> None:
+    async with serving(Answer(200, body)) as server:
+        gateway = make(server, max_attempts=1)
+        with pytest.raises(ModelReplyError):
+            await gateway.handle(EmbedRequest(model="ollama/nomic", texts=("a", "b")))
+        await gateway.close()
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude", "offline"])
+async def test_providers_without_embeddings_name_others(model: str) -> None:
+    gateway = make(None)
+    with pytest.raises(ModelRequestError) as caught:
+        await gateway.handle(EmbedRequest(model=model, texts=("a",)))
+    assert "lexical" in caught.value.hint
 
 
 async def test_every_call_is_reported_with_its_reply_or_its_error() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 import json
+import struct
 from collections import Counter
 from typing import Any
 
@@ -17,6 +20,7 @@ from callsheet.core.errors import (
     ModelUnavailableError,
 )
 from callsheet.models.config import GatewayConfig
+from callsheet.models.embeddings import EmbedRequest
 from callsheet.models.gateway import Gateway
 from callsheet.models.messages import (
     ModelReply,
@@ -214,6 +218,24 @@ async def test_reported_errors_are_retried_after_the_wait_they_ask_for(name: str
     assert type(caught.value) is expected
     assert caught.value.retryable
     assert caught.value.retry_after_s == (None if wait is None else pytest.approx(wait))
+
+
+async def test_recorded_embeddings_arrive_whole() -> None:
+    row = next(row for row in exchanges() if row["kind"] == "openai embeddings")
+    body, data = row["request"], row["response_json"]
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    if any(isinstance(item["embedding"], str) for item in data["data"]):
+        data = copy.deepcopy(data)  # recorded in base64; we ask for numbers
+        for item in data["data"]:
+            raw = base64.b64decode(item["embedding"])
+            item["embedding"] = list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    async with serving(Answer(200, data)) as server:
+        gateway = gateway_for("openai", server)
+        vectors = await gateway.handle(EmbedRequest(model=f"openai/{body['model']}", texts=tuple(texts)))
+        await gateway.close()
+    assert vectors == [item["embedding"] for item in data["data"]]
+    sent = server.asked[0]
+    assert (sent.path, sent.body["model"], sent.body["input"]) == ("/embeddings", body["model"], texts)
 
 
 async def test_thinking_goes_back_to_its_provider_as_it_came() -> None:
