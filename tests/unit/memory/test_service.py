@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -83,13 +81,3 @@ async def test_a_failed_search_leaves_a_span_with_its_error(tmp_path: Path, span
         await memory.handle(Search(query="harbour", run_id="run-1"))
     assert spans[0].error == "away"
     await memory.close()
-
-
-def test_importing_the_memory_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, callsheet.memory as m; m.Memory, m.load_documents, m.cut;"
-        "heavy = ('faiss', 'numpy', 'trafilatura', 'pypdf', 'ray', 'opentelemetry');"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"

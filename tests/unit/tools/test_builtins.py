@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,16 +40,6 @@ def test_the_registry_has_each_tool_under_its_name() -> None:
 def test_an_unknown_tool_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean web_search"):
         find_tool("websearch")
-
-
-def test_importing_the_tools_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from callsheet.tools import builtin_tools; builtin_tools();"
-        "heavy = ('aiohttp', 'ddgs', 'trafilatura', 'pypdf', 'numpy', 'ray', 'faiss');"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
 
 
 async def test_search_documents_returns_passages_with_their_sources() -> None:

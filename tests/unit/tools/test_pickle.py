@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 import types
 
@@ -97,18 +96,6 @@ async def test_a_tool_that_closes_over_values_and_types() -> None:
 
     arrived = ray.cloudpickle.loads(ray.cloudpickle.dumps(greet))
     assert await arrived.call('{"whom": {"name": "Ada"}}', CONTEXT) == "Grüezi Ada"
-
-
-def test_a_tool_from_main_runs_in_another_process(tmp_path: object) -> None:
-    write = SOURCE + "\nimport sys, ray.cloudpickle as p\nsys.stdout.buffer.write(p.dumps(order))"
-    data = subprocess.run([sys.executable, "-c", write], check=True, capture_output=True).stdout
-    read = (
-        "import asyncio, pickle, sys\nfrom callsheet.tools import ToolContext\n"
-        "order = pickle.loads(sys.stdin.buffer.read())\n"
-        f"print(asyncio.run(order.call({ARGUMENTS!r}, ToolContext(agent='clerk'))))"
-    )
-    done = subprocess.run([sys.executable, "-c", read], check=True, capture_output=True, input=data)
-    assert done.stdout.decode().strip() == RESULT
 
 
 @pytest.mark.parametrize("name", sorted(builtin_tools()))
