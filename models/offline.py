@@ -101,7 +101,7 @@ def _rounds(request: ModelRequest) -> int:
 
 def _prose(material: Material, answer: Answer) -> str:
     if answer.found:
-        if _JUDGES.search(material.system[:300]) and material.agents:
+        if _JUDGES.search(material.system.partition("\n")[0]) and material.agents:
             said = ", ".join(dict.fromkeys(material.agents))
             return f"What {said} wrote speaks of the question. Its best evidence: {answer.text}"
         return answer.text

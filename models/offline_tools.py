@@ -37,6 +37,7 @@ class Candidate:
     score: float
     shared: frozenset[str]
     arguments: tuple[str, ...]
+    searches: bool
 
 
 def rank(tools: Sequence[ToolSpec], task: str) -> list[Candidate]:
@@ -53,8 +54,8 @@ def rank(tools: Sequence[ToolSpec], task: str) -> list[Candidate]:
         if searches:
             about = named | set(keywords(tool.description))
             score += 1.0 + (0.6 if about & _OWN else 0.0)
-            if about & _WEB and not about & _OWN and not query & _WEB:
-                score -= 0.3  # what is at hand comes before the network
+            if about & _WEB and not about & _OWN:
+                score += 1.0 if query & _WEB else -0.3  # what is at hand comes before the network
         arguments = fill(schema, task)
         if any(value in task for item in arguments[:1] for value in _addresses(item)):
             score += 3.0  # an address in the task is there to be read
@@ -62,7 +63,7 @@ def rank(tools: Sequence[ToolSpec], task: str) -> list[Candidate]:
             continue
         if score > 0 and arguments:
             texts = tuple(json.dumps(item, ensure_ascii=False) for item in arguments)
-            found.append(Candidate(tool, score, shared, texts))
+            found.append(Candidate(tool, score, shared, texts, searches))
     found.sort(key=lambda item: -item.score)
     return found
 
@@ -73,20 +74,23 @@ def plan(
     """The calls to make for the task, none twice; empty where no tool fits or can be filled.
 
     The best tool is called, and with it each other that fits nearly as well and knows a word of the task
-    that those before it do not.
+    that those before it do not. One search is made at a time: the next is for when it finds nothing.
     """
     done = {(call.name, _normal(call.arguments)) for call in earlier}
     calls: list[ToolCall] = []
     known: set[str] = set()
-    best = 0.0
+    best, searched = 0.0, False
     for candidate in rank(tools, task):
         if calls and (candidate.score < 0.6 * best or not candidate.shared - known):
+            continue
+        if candidate.searches and searched:
             continue
         fresh = [text for text in candidate.arguments if (candidate.spec.name, _normal(text)) not in done]
         if not fresh:
             continue
         best = best or candidate.score
         known |= candidate.shared
+        searched = searched or candidate.searches
         calls.extend(_call(candidate.spec.name, text, seed) for text in fresh[: MOST_CALLS - len(calls)])
         if len(calls) >= MOST_CALLS:
             break

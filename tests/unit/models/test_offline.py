@@ -96,6 +96,11 @@ def called(name: str, content: str, arguments: str = "{}", **fields: Any) -> tup
             (WEB, FETCH, DOCUMENTS),
             [("search_documents", {"query": "How does it survive a crash?"})],
         ),
+        (
+            "What news of the web page?",
+            (DOCUMENTS, WEB),
+            [("web_search", {"query": "What news of the web page?"})],
+        ),
         ("Search the web for Ray.", (DOCUMENTS, WEB), [("web_search", {"query": "Search the web for Ray."})]),
         (
             "Read https://example.org/a?b=c and sum it up",
@@ -210,10 +215,19 @@ def test_work_handed_on_without_a_question_is_passed_on() -> None:
 
 def test_a_critic_says_whose_work_it_judged() -> None:
     task = 'What does a crash cost?\n<from agent="researcher">A crash costs no finished step. [a]</from>'
-    request = ModelRequest(id="r", model="offline", messages=(system("You are a critic."), user(task)))
+    request = ModelRequest(
+        id="r", model="offline", messages=(system("You are 'critic'.\nJudge."), user(task))
+    )
     assert answer_offline(request).message.text == (
         "What researcher wrote speaks of the question. Its best evidence: A crash costs no finished step. [a]"
     )
+
+
+def test_a_word_deep_in_the_role_makes_nobody_a_critic() -> None:
+    task = 'What does a crash cost?\n<from agent="researcher">A crash costs no finished step. [a]</from>'
+    messages = (system("You are 'writer'.\nThe critic will judge."), user(task))
+    reply = answer_offline(ModelRequest(id="r", model="offline", messages=messages))
+    assert reply.message.text == "A crash costs no finished step. [a]"
 
 
 def test_a_sentence_said_twice_is_quoted_once_with_both_sources() -> None:
