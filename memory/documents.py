@@ -38,7 +38,7 @@ def load_documents(
     Text, Markdown, HTML and PDF are read, and whatever else is text. A source is the path relative to
     `root` (the working folder, if not given) where it lies below it, and absolute elsewhere. In folders,
     hidden files are left out, and binary, empty, unreadable or too large ones too, each with a line
-    appended to `notices`; links to folders are not followed. A file that was named itself must be
+    appended to `notices`; links to folders or out of the folder are not followed. A file that was named itself must be
     readable: raises DocumentError with its path otherwise, or for a folder that holds no document.
     """
     base = (root or Path.cwd()).resolve()
@@ -71,11 +71,18 @@ def load_documents(
 
 
 def _files_below(folder: Path, notices: list[str]) -> Iterator[Path]:
+    inside = folder.resolve()
     for here, folders, files in os.walk(folder, onerror=lambda error: notices.append(f"skipped: {error}")):
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED_FOLDERS)
         for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(here, name)
+            if name.startswith("."):
+                continue
+            file = Path(here, name)
+            # A folder from a stranger may hold links to what its reader never meant to hand out.
+            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                notices.append(f"skipped: {str(file)!r} is a link that leads out of {str(folder)!r}")
+                continue
+            yield file
 
 
 def _load(path: Path, base: Path) -> Document:

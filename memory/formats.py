@@ -54,11 +54,21 @@ def read_text(data: bytes, media_type: str) -> tuple[str, str]:
 
     Line ends become plain newlines; the pages of a PDF are parted by PAGE_BREAK, which occurs nowhere else.
     """
-    if media_type == "application/pdf":
-        return _pdf(data)
-    text = _decode(data)
-    if media_type == "text/html":
-        return _html(text)
+    try:
+        if media_type == "application/pdf":
+            return _pdf(data)
+        text = _decode(data)
+        if media_type == "text/html":
+            return _html(text)
+    except Unreadable:
+        raise
+    except Exception as error:
+        # A damaged file makes the parsers fail in many ways; none of them is worth a traceback.
+        kind = "PDF" if media_type == "application/pdf" else "HTML"
+        raise Unreadable(
+            f"is not {kind} that can be read ({type(error).__name__})",
+            "Open it and save it again, or convert it to text.",
+        ) from error
     heading = _HEADING.search(text) if media_type == "text/markdown" else None
     return heading[1] if heading else "", text
 
@@ -98,7 +108,7 @@ def _html(text: str) -> tuple[str, str]:
 
 def _pdf(data: bytes) -> tuple[str, str]:
     from pypdf import PdfReader
-    from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError, WrongPasswordError
+    from pypdf.errors import DependencyError, FileNotDecryptedError, WrongPasswordError
 
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns about each flaw that it can mend
     locked = Unreadable("is encrypted", "Save a copy without the password, and give that.")
@@ -111,20 +121,5 @@ def _pdf(data: bytes) -> tuple[str, str]:
         pages = [page.extract_text().replace(PAGE_BREAK, "\n") for page in reader.pages]
     except (FileNotDecryptedError, WrongPasswordError, DependencyError):
         raise locked from None
-    except (
-        PyPdfError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        RecursionError,
-        OSError,
-    ) as error:
-        # A damaged PDF makes the parser fail in many ways; none of them is worth a traceback.
-        raise Unreadable(
-            f"is not a PDF that can be read ({type(error).__name__})",
-            "Open it and save it again, or convert it to text.",
-        ) from None
     # Extraction may yield lone surrogates, which cannot be stored.
     return title.strip(), PAGE_BREAK.join(pages).encode("utf-8", "replace").decode()

@@ -86,8 +86,8 @@ class Memory:
         error: str | None = None
         try:
             hits = tuple(await self._store.search(request.query, request.k, request.collection))
-        except Exception as failure:
-            error = str(failure)
+        except BaseException as failure:  # a search that was cancelled shows as such
+            error = str(failure) or type(failure).__name__
             raise
         finally:
             if request.run_id:

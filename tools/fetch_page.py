@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +18,8 @@ from callsheet.tools.tool import tool
 if TYPE_CHECKING:
     import aiohttp
 
+    from callsheet.tools.addresses import PublicAddresses
+
 MAX_BYTES = 5_000_000
 MAX_TEXT_CHARS = 40_000
 MAX_REDIRECTS = 5
@@ -27,6 +30,15 @@ _HEADERS = {
     "User-Agent": "callsheet",
     "Accept": "text/html, text/*;q=0.9, application/json;q=0.9, application/pdf;q=0.8",
 }
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    url: str
+    kind: str
+    charset: str
+    data: bytes
 
 
 @tool
@@ -73,24 +85,10 @@ class PageFetcher:
         )  # fmt: skip
         try:
             async with session, asyncio.timeout(self._timeout_s):
-                for _ in range(MAX_REDIRECTS + 1):
-                    host, port = _host_and_port(url)
-                    addresses.check_literal(host, port)
-                    async with session.get(url, allow_redirects=False) as response:
-                        if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
-                            url = urljoin(url, response.headers["Location"])
-                            continue
-                        if response.status >= 400:
-                            raise ToolFailure(
-                                f"{url} answered {response.status} {response.reason or ''}".strip() + "."
-                            )
-                        data, kind, charset = await self._body(response, url)
-                        break
-                else:
-                    raise ToolFailure(f"The page was redirected more than {MAX_REDIRECTS} times.")
-            title, text = await in_thread(_page_text, data, kind, charset, url)
+                page = await self._get(session, addresses, url)
+                title, text = await in_thread(_page_text, page)
         except TimeoutError:
-            raise ToolFailure(f"{url} did not answer within {self._timeout_s:g} s.") from None
+            raise ToolFailure(f"{url} could not be fetched and read within {self._timeout_s:g} s.") from None
         except AddressRefused as error:
             raise ToolFailure(_refusal(url, error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -100,12 +98,27 @@ class PageFetcher:
             reason = " ".join(str(error).split())[:200]
             raise ToolFailure(f"{url} cannot be fetched: {type(error).__name__}: {reason}") from None
         if not text.strip():
-            raise ToolFailure(f"{url} holds no text that can be read.")
+            raise ToolFailure(f"{page.url} holds no text that can be read.")
         if len(text) > MAX_TEXT_CHARS:
             text = f"{text[:MAX_TEXT_CHARS]}\n(cut: the page has {len(text):,} characters)"
-        return passages_text([(url, title, text)])
+        return passages_text([(page.url, title, text)])
 
-    async def _body(self, response: aiohttp.ClientResponse, url: str) -> tuple[bytes, str, str]:
+    async def _get(self, session: aiohttp.ClientSession, addresses: PublicAddresses, url: str) -> _Page:
+        """The page at the end of the redirects, each of which is checked like the first address."""
+        for _ in range(MAX_REDIRECTS + 1):
+            addresses.check_literal(*_host_and_port(url))
+            async with session.get(url, allow_redirects=False) as response:
+                if response.status in _REDIRECTS and "Location" in response.headers:
+                    url = urljoin(url, response.headers["Location"])
+                    continue
+                if response.status >= 400:
+                    raise ToolFailure(
+                        f"{url} answered {response.status} {response.reason or ''}".strip() + "."
+                    )
+                return await self._page(response, url)
+        raise ToolFailure(f"The page was redirected more than {MAX_REDIRECTS} times.")
+
+    async def _page(self, response: aiohttp.ClientResponse, url: str) -> _Page:
         kind = response.content_type.lower()
         if kind != "application/pdf" and not kind.startswith(_TEXT_TYPES) and not kind.endswith("+json"):
             raise ToolFailure(f"{url} is {kind}; only HTML, text, JSON and PDF can be read.")
@@ -114,7 +127,7 @@ class PageFetcher:
             data += part
             if len(data) > self._max_bytes:
                 raise ToolFailure(f"{url} is larger than {self._max_bytes:,} bytes.")
-        return bytes(data), kind, response.charset or "utf-8"
+        return _Page(url, kind, response.charset or "utf-8", bytes(data))
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
@@ -136,16 +149,22 @@ def _refusal(url: str, error: OSError) -> str:
     return f"{url} is not fetched: {error}. Only public web addresses can be reached."
 
 
-def _page_text(data: bytes, kind: str, charset: str, url: str) -> tuple[str, str]:
-    """The page's title and text."""
-    if kind == "application/pdf":
-        return _pdf_text(data, url)
+def _page_text(page: _Page) -> tuple[str, str]:
+    """The page's title and text. Raises ToolFailure where the parsers fail, in whichever way they do."""
     try:
-        text = data.decode(charset, "replace")
-    except LookupError:
-        text = data.decode("utf-8", "replace")
-    if "html" not in kind:
-        return "", text
+        if page.kind == "application/pdf":
+            return _pdf_text(page.data)
+        try:
+            text = page.data.decode(page.charset, "replace")
+        except LookupError:
+            text = page.data.decode("utf-8", "replace")
+        return _html_text(text, page.url) if "html" in page.kind else ("", text)
+    except Exception as error:
+        # A stranger wrote the page: it may defeat a parser, but not fail the run.
+        raise ToolFailure(f"{page.url} cannot be read as {page.kind}: {type(error).__name__}.") from error
+
+
+def _html_text(text: str, url: str) -> tuple[str, str]:
     import trafilatura
 
     body = trafilatura.extract(text, url=url, include_tables=True, favor_recall=True)
@@ -153,13 +172,9 @@ def _page_text(data: bytes, kind: str, charset: str, url: str) -> tuple[str, str
     return str(found.title or ""), str(body or trafilatura.html2txt(text))
 
 
-def _pdf_text(data: bytes, url: str) -> tuple[str, str]:
+def _pdf_text(data: bytes) -> tuple[str, str]:
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
 
-    try:
-        reader = PdfReader(io.BytesIO(data))
-        title = (reader.metadata.title if reader.metadata else None) or ""
-        return title, "\n\n".join(page.extract_text() for page in reader.pages)
-    except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ToolFailure(f"The PDF at {url} cannot be read: {type(error).__name__}.") from None
+    reader = PdfReader(io.BytesIO(data))
+    title = (reader.metadata.title if reader.metadata else None) or ""
+    return title, "\n\n".join(page.extract_text() for page in reader.pages)

@@ -6,11 +6,14 @@ import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from callsheet.core.errors import DocumentError
 from callsheet.memory import load_documents
+from callsheet.memory.formats import Unreadable, read_text
 
 HTML = """<html><head><title>Tides</title></head><body><nav>Home About</nav><article><h1>Tides</h1>
 <p>The tide rises twice a day because the moon pulls at the sea, and the earth turns below it.</p>
@@ -97,12 +100,14 @@ def test_a_folder_is_read_with_all_below_it_in_order_and_says_what_it_left_out(h
     with (here / "docs/huge.txt").open("wb") as file:
         file.truncate(30_000_000)
     (here / "docs/loop").symlink_to(here / "docs")
+    (here / "outside.txt").write_text("secret", "utf-8")
+    (here / "docs/link.txt").symlink_to(here / "outside.txt")
     notices: list[str] = []
     found = load_documents(["docs"], notices=notices)
     assert [document.source for document in found] == ["docs/b.md", "docs/a/x.txt"]
-    for name in ("empty.txt", "data.bin", "broken.pdf", "huge.txt"):
+    for name in ("empty.txt", "data.bin", "broken.pdf", "huge.txt", "link.txt"):
         assert sum(name in notice for notice in notices) == 1, name
-    assert len(notices) == 4
+    assert len(notices) == 5
 
 
 def test_sources_are_relative_where_they_can_be(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -123,7 +128,7 @@ def test_sources_are_relative_where_they_can_be(here: Path, tmp_path_factory: py
         ("empty.md", b" \n", "holds no text", "Leave it out"),
         ("data.txt", b"a\0b", "is not text", "convert"),
         ("locked.pdf", pdf("x", password="secret"), "is encrypted", "password"),
-        ("broken.pdf", b"%PDF-1.7\nnothing", "not a PDF that can be read", "convert"),
+        ("broken.pdf", b"%PDF-1.7\nnothing", "not PDF that can be read", "convert"),
         ("scan.pdf", pdf(""), "holds no text", "OCR"),
     ],
 )
@@ -153,3 +158,18 @@ def test_the_same_folder_twice_gives_its_documents_once(here: Path) -> None:
     (here / "docs").mkdir()
     (here / "docs/a.txt").write_text("text", "utf-8")
     assert len(load_documents(["docs", "docs/a.txt", "docs"])) == 1
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_damaged_files_are_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
+    media_type = data.draw(st.sampled_from(["application/pdf", "text/html", "text/markdown"]))
+    whole = bytearray(pdf("Page one", "Page two") if media_type == "application/pdf" else HTML.encode())
+    for _ in range(data.draw(st.integers(1, 8))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        _title, text = read_text(bytes(whole[: data.draw(st.integers(1, len(whole)))]), media_type)
+    except Unreadable:
+        pass
+    else:
+        text.encode("utf-8")
