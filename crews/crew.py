@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,10 @@ class Crew:
         self.agents = tuple(agents)
         self.limits = limits or Limits()
         self.summary = description
+        self.modules: tuple[str, ...] = ()
+        """Modules of the crew's author that only this process knows: on Ray they travel by value."""
+        self.folder: Path | None = None
+        """The folder of the crew's file, from which its code may import while it runs."""
         self._flow: FlowFunction = Chain(names)
         self._output: Any = agents[-1].output
         if flow is not None:
@@ -137,17 +142,23 @@ class Crew:
     def participants(self) -> list[ParticipantSpec]:
         """The crew's participants, as a host is to start them: the flow and each agent."""
         outputs = {agent.name: agent.output for agent in self.agents}
-        flow = ParticipantSpec(name=FLOW, factory=functools.partial(FlowHandler, self._flow, outputs))
+        flow = ParticipantSpec(
+            name=FLOW, factory=self._placed(functools.partial(FlowHandler, self._flow, outputs)),
+            modules=self.modules,
+        )  # fmt: skip
         return [
             flow,
             *(
                 ParticipantSpec(
-                    name=agent.name, factory=functools.partial(_thinker, agent, self.name),
-                    replicas=agent.replicas, resources=agent.resources,
+                    name=agent.name, factory=self._placed(functools.partial(_thinker, agent, self.name)),
+                    replicas=agent.replicas, resources=agent.resources, modules=self.modules,
                 )
                 for agent in self.agents
             ),
         ]  # fmt: skip
+
+    def _placed(self, factory: Callable[[], Handler]) -> Callable[[], Handler]:
+        return factory if self.folder is None else functools.partial(_made_in, str(self.folder), factory)
 
     def description(self) -> dict[str, Any]:
         """What `callsheet crews` shows: plain data."""
@@ -236,6 +247,13 @@ async def begin(
     links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
     system.host.client.start(record, limits, watch="all" if watch else "end")
     return Run(system.host.client, record, output, links)
+
+
+def _made_in(folder: str, factory: Callable[[], Handler]) -> Handler:
+    # Last, so that a file there cannot take the place of a module that is known already.
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return factory()
 
 
 def _thinker(agent: Agent, crew: str) -> Handler:

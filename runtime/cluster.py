@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import queue
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from callsheet.core.errors import ClusterError
@@ -48,7 +50,7 @@ def connect(
         _join(address, progress)
         return False
     progress("starting Ray on this machine")
-    _start(hidden, progress)
+    _in_lasting_thread(lambda: _start(hidden, progress))
     return True
 
 
@@ -58,6 +60,16 @@ def disconnect() -> None:
         import ray
 
         ray.shutdown()
+
+
+def ship_by_value(modules: Iterable[str]) -> None:
+    """Let what these loaded modules define travel by value, since no worker can import them."""
+    names = [name for name in modules if name in sys.modules]
+    if names:
+        from ray import cloudpickle
+
+        for name in names:
+            cloudpickle.register_pickle_by_value(sys.modules[name])
 
 
 def _join(address: str, progress: Callable[[str], None]) -> None:
@@ -100,6 +112,29 @@ def _start(hidden: tuple[str, ...], progress: Callable[[str], None]) -> None:
                 progress(f"Ray did not start ({_first_line(error)}); trying again")
             else:
                 return
+
+
+def _in_lasting_thread(work: Callable[[], None]) -> None:
+    """Do the work in a thread that lives as long as the process.
+
+    Linux kills Ray's processes when the very thread that started them ends (PR_SET_PDEATHSIG, by which
+    Ray makes sure that they do not outlive the driver), and we may be in a pool's thread here.
+    """
+    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def live() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(None)
+            threading.Event().wait()
+
+    threading.Thread(target=live, name="callsheet-ray", daemon=True).start()
+    error = done.get()
+    if error is not None:
+        raise error
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ class ParticipantSpec:
     replicas: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     """What Ray reserves for each replica: `num_cpus`, `num_gpus`, `memory`, or custom ones."""
+    modules: tuple[str, ...] = ()
+    """Modules that only this process has loaded, as it has a crew's file: they travel by value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from callsheet.runtime.actors import (
     create_service,
 )
 from callsheet.runtime.client import Client
-from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, within
+from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, ship_by_value, within
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
 from callsheet.runtime.services import Call, Caller
 
@@ -90,6 +90,8 @@ class RayHost:
     ) -> None:
         """Start one actor for each participant and replica. Raises DefinitionError if the name is taken."""
         names = [spec.name for spec in participants]
+        for spec in participants:
+            ship_by_value(spec.modules)
         self._progress(f"starting {len(names)} agents" if len(names) > 1 else "starting the crew")
         creating = [
             create_participant(self._config, name, i, spec, self._handles)
