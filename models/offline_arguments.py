@@ -22,7 +22,7 @@ _PLACES = stem_set("city location place town country region destination origin a
 _NAMED = stem_set("name person author company product customer user brand title owner employee")
 _TOPICS = stem_set("topic subject theme text term content word phrase")
 
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,15}(?:[.,]\d{1,9})?(?![\w])")
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,9})?(?!\w)")
 _IDENTIFIER = re.compile(r"(?<![\w./-])#?([A-Za-z]{0,10}[-_]?\d[\w-]{0,40})(?![\w/])")
 _URL = re.compile(r"https?://[^\s<>\"')\]]{1,2000}")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
@@ -35,13 +35,14 @@ _AFTER_PLACE = re.compile(
 )
 _ABOUT = re.compile(r"\b(?:about|on|regarding|concerning|of)\s+(.{2,120}?)(?:[.?!;]|$)", re.IGNORECASE)
 _SUM = re.compile(r"[-(]?\d[\d\s.,()]*(?:[-+*/^%×÷][\s(-]*\d[\d\s.,()]*){1,40}")
-_MISSING = object()
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def fill(schema: dict[str, Any], task: str) -> list[dict[str, Any]]:
-    """Argument objects for a tool, from the task: one as a rule, several where it names several ids.
+    """Argument objects for a tool, from the task: one as a rule, several where one argument is wanted and
+    the task names several values for it.
 
-    Empty where a required argument is not to be had.
+    Empty where a required argument is not to be had. No two arguments take the same words of the task.
     """
     task = task[:LONGEST_TASK]
     root = schema
@@ -49,21 +50,26 @@ def fill(schema: dict[str, Any], task: str) -> list[dict[str, Any]]:
     fields = properties(schema)
     needed = required(schema)
     values: dict[str, Any] = {}
-    several: tuple[str, list[Any]] = ("", [])
-    for name, raw in fields.items():
-        field = resolve(raw, root)
-        found = _values(name, field, task, root, needed=name in needed, alone=len(needed) == 1)
+    several: dict[str, list[Any]] = {}
+    taken: set[str] = set()
+    resolved = {name: resolve(raw, root) for name, raw in fields.items()}
+    # What can only be one of a few words has the first choice of the task's words.
+    for name in sorted(resolved, key=lambda name: "enum" not in resolved[name]):
+        one = len(needed) == 1
+        found = _values(name, resolved[name], task, root, needed=name in needed, alone=one)
+        found = [value for value in found if not (isinstance(value, str) and value.casefold() in taken)]
         if not found:
             if name in needed:
                 return []
             continue
         values[name] = found[0]
-        if len(found) > 1 and not several[1]:
-            several = (name, found[:4])
+        if isinstance(found[0], str):
+            taken.add(found[0].casefold())
+        if len(found) > 1 and one and name in needed:
+            several[name] = found[:4]
     if any(name not in values for name in needed):
         return []
-    name, options = several
-    return [{**values, name: option} for option in options] if options else [values]
+    return [{**values, name: option} for name, options in several.items() for option in options] or [values]
 
 
 def is_query_like(name: str) -> bool:
@@ -114,12 +120,13 @@ def _from_enum(field: dict[str, Any], task: str, *, needed: bool) -> list[Any]:
 
 
 def _numbers(name: str, field: dict[str, Any], task: str, *, whole: bool, alone: bool) -> list[Any]:
+    task = _THOUSANDS.sub("", task)
     near = [text for text in _near(name, task) if _NUMBER.fullmatch(text)]
     if not near and alone:  # one number is wanted, and the task has one
         near = _NUMBER.findall(task)[:1] if len(set(_NUMBER.findall(task))) == 1 else []
     found = []
     for text in near:
-        value = float(text.replace(",", "."))
+        value = float(text)
         if (not whole or value == int(value)) and bounded(value, field, whole=whole) == value:
             found.append(int(value) if whole else value)
     return list(dict.fromkeys(found))
@@ -159,7 +166,7 @@ def _items(name: str, field: dict[str, Any], task: str, root: dict[str, Any], *,
         present = words(task)
         options = [option for option in item["enum"] if set(words(str(option))) <= set(present)]
     elif item.get("type") in ("integer", "number"):
-        numbers = [float(text.replace(",", ".")) for text in _NUMBER.findall(task)]
+        numbers = [float(text) for text in _NUMBER.findall(_THOUSANDS.sub("", task))]
         whole = item["type"] == "integer"
         options = [int(n) if whole else n for n in numbers if not whole or n == int(n)]
     elif item.get("type") == "string":
@@ -171,9 +178,7 @@ def _items(name: str, field: dict[str, Any], task: str, root: dict[str, Any], *,
     most = field.get("maxItems")
     options = options[:most] if isinstance(most, int) else options
     least = field.get("minItems", 0)
-    if len(options) >= (least if isinstance(least, int) else 0) and (options or needed):
-        return [options]
-    return []
+    return [options] if options and len(options) >= (least if isinstance(least, int) else 0) else []
 
 
 def _texts(name: str, field: dict[str, Any], task: str, *, needed: bool, alone: bool) -> list[str]:
@@ -189,7 +194,7 @@ def _texts(name: str, field: dict[str, Any], task: str, *, needed: bool, alone: 
     if named & {"expression", "formula", "calculation", "sum"}:
         return [match.strip() for match in _SUM.findall(task)][:1]
     near = _near(name, task)
-    if near:
+    if near and (named & _ID_NAMES or len(near) == 1):
         return near
     if named & _ID_NAMES:
         found = list(dict.fromkeys(_IDENTIFIER.findall(task)))
@@ -200,16 +205,16 @@ def _texts(name: str, field: dict[str, Any], task: str, *, needed: bool, alone: 
 
 
 def _free_text(named: set[str], task: str, *, alone: bool) -> list[str]:
-    if named & (_WHOLE_TASK):
+    if named & _WHOLE_TASK:
         return [task.strip()] if task.strip() else []
-    quoted = _QUOTED.search(task)
+    places = list(dict.fromkeys(_AFTER_PLACE.findall(task))) if named & _PLACES else []
+    if places:
+        return places
+    quoted = _QUOTED.findall(task)
     if quoted:
-        return [quoted.group(1).strip()]
-    if named & _PLACES:
-        places = list(dict.fromkeys(_AFTER_PLACE.findall(task))) or _propers(task)
-        return places[:4]
-    if named & _NAMED:
-        return _propers(task)[:1]
+        return [text.strip() for text in quoted]
+    if named & _PLACES or named & _NAMED:
+        return _propers(task)
     about = _ABOUT.search(task)
     if named & _TOPICS:
         return [about.group(1).strip()] if about else [task.strip()]

@@ -63,6 +63,19 @@ REFUND = tool(
     "order_id",
     "amount",
 )
+DIRECTIONS = tool(
+    "get_directions",
+    "Get directions between two places.",
+    {"start_location": STRING, "end_location": STRING, "route": {"enum": ["fastest", "scenic"]}},
+    "start_location",
+    "end_location",
+)
+MEAN = tool(
+    "mean",
+    "Compute the mean of values.",
+    {"values": {"type": "array", "items": {"type": "number"}}},
+    "values",
+)
 CALCULATE = tool("calculate", "Calculate an arithmetic expression.", {"expression": STRING}, "expression")
 
 
@@ -115,6 +128,17 @@ def called(name: str, content: str, arguments: str = "{}", **fields: Any) -> tup
         ),
         ("Calculate 12 * (3 + 4)", (CALCULATE,), [("calculate", {"expression": "12 * (3 + 4)"})]),
         (
+            "Get directions from Sydney to Melbourne by the fastest route.",
+            (DIRECTIONS,),
+            [
+                (
+                    "get_directions",
+                    {"start_location": "Sydney", "end_location": "Melbourne", "route": "fastest"},
+                )
+            ],
+        ),
+        ("Compute the mean of 3, 4.5 and 1,200.", (MEAN,), [("mean", {"values": [3.0, 4.5, 1200.0]})]),
+        (
             "Refund order 17 with an amount of 9.5 euros.",
             (REFUND,),
             [("refund_order", {"order_id": 17, "amount": 9.5})],
@@ -136,6 +160,8 @@ def test_tools_are_called_with_what_the_task_says(
         ("Refund order 17.", (REFUND,)),
         ("What is the weather like?", (WEATHER,)),
         ("Tell me of bananas.", (ORDER, WEATHER, CALCULATE)),
+        ("Compute the mean of my values.", (MEAN,)),
+        ("Get directions to Melbourne.", (DIRECTIONS,)),
         ("", (DOCUMENTS, ORDER)),
     ],
 )
