@@ -108,6 +108,7 @@ def redact(text: str, secret: str = "") -> str:
     if secret:
         text = text.replace(secret, "[key]")
     text = _KEY_LIKE.sub("[key]", text)
+    text = "".join(char if char.isprintable() else " " for char in text)  # for terminals, too
     return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "…"
 
 

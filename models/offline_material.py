@@ -23,6 +23,15 @@ _CITATIONS = re.compile(r"\s*((?:\[[^\[\]]{1,500}\]\s*)+)([.!?…]?)$")
 _CITATION = re.compile(r"\[([^\[\]]{1,500})\]")
 _BULLET = re.compile(r"^\s{0,8}(?:[-*+•]|\d{1,3}[.)])\s+")
 
+# How tools say that they have nothing; it is no answer, and another tool may have one.
+_NOTHING = re.compile(
+    r"^\W*(?:no|nothing|none|not|0)\b[^.\n]{0,200}?\b(?:passages?|results?|match(?:es)?|documents?|pages?|hits?|found|fits?)\b",
+    re.IGNORECASE,
+)
+
+SHORT = 600
+"""Characters up to which a result without sources is an answer in itself."""
+
 MAX_SENTENCES = 20_000
 """More than this is not read: an answer needs a few of them."""
 
@@ -77,7 +86,8 @@ def read_material(request: ModelRequest) -> Material:
                 if position > last_user:
                     found.results.append(part)
                 if not part.is_error:
-                    passage = _read_result(part.content, found.statements, passage)
+                    fresh = position > last_user
+                    passage = _read_result(part.content, found.statements, passage, fresh=fresh)
         if position > last_user:
             found.calls.extend(message.tool_calls)
     return found
@@ -100,7 +110,9 @@ def split_blocks(text: str) -> tuple[str, list[tuple[str, str]]]:
     return "\n".join(part.strip() for part in outside if part.strip()), blocks
 
 
-def _read_result(content: str, statements: list[Statement], passage: int) -> int:
+def _read_result(content: str, statements: list[Statement], passage: int, *, fresh: bool) -> int:
+    if len(content) <= SHORT and _NOTHING.match(content):
+        return passage
     if "[source:" not in content[:2000].casefold() and content.lstrip()[:1] in ("{", "["):
         try:
             value = json.loads(content)
@@ -109,10 +121,10 @@ def _read_result(content: str, statements: list[Statement], passage: int) -> int
         if isinstance(value, dict | list) and value:
             for item in value if isinstance(value, list) else [value]:
                 if len(statements) < MAX_SENTENCES:
-                    statements.append(Statement(text=_flat(item), sources=(), passage=passage, direct=True))
+                    statements.append(Statement(text=_flat(item), sources=(), passage=passage, direct=fresh))
                     passage += 1
             return passage
-    return _read_text(content, statements, passage, tool=True)
+    return _read_text(content, statements, passage, direct=fresh and len(content) <= SHORT)
 
 
 def _flat(value: Any, depth: int = 0) -> str:
@@ -123,9 +135,8 @@ def _flat(value: Any, depth: int = 0) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _read_text(text: str, statements: list[Statement], passage: int, *, tool: bool = False) -> int:
+def _read_text(text: str, statements: list[Statement], passage: int, *, direct: bool = False) -> int:
     source, title = "", ""
-    direct = tool and len(text) <= 600
     paragraph: list[str] = []
 
     def flush() -> None:

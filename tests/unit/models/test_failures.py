@@ -130,6 +130,11 @@ def test_what_looks_like_a_key_is_taken_out() -> None:
     assert len(redact("x" * 9999)) < 600
 
 
+def test_a_servers_message_cannot_steer_a_terminal() -> None:
+    message = failure(400, {"error": {"message": "no\x1b[2Jthing\nhere"}}).message
+    assert message.isprintable()
+
+
 def error(**fields: Any) -> ModelError:
     return ModelUnavailableError("down", **fields)
 

@@ -205,6 +205,31 @@ def test_one_other_call_is_made_when_the_first_brings_nothing_and_no_third() -> 
     assert calls(ask(task, DOCUMENTS, WEB, after=(*first, *failed))) == []
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        "No passage fits 'crash'. Try other words, or say that nothing was found.",
+        "Nothing was found.",
+        "no results",
+        "0 matches",
+        "",
+        "[]",
+    ],
+)
+def test_a_tools_word_that_it_has_nothing_is_no_answer(nothing: str) -> None:
+    task = "What does a crash cost?"
+    after = called("search_documents", nothing, json.dumps({"query": task}))
+    assert [name for name, _ in calls(ask(task, DOCUMENTS, WEB, after=after))] == ["web_search"]
+    assert ask(task, DOCUMENTS, after=after).message.text == "Nothing was found on: What does a crash cost?"
+
+
+def test_a_tools_short_answer_to_an_earlier_question_is_none_to_this_one() -> None:
+    earlier = called("order_status", "It is in Hamburg.")
+    messages = (user("Where is order 17?"), *earlier, assistant("It is in Hamburg."), user("Who are you?"))
+    reply = answer_offline(ModelRequest(id="r", model="offline", messages=messages))
+    assert "Hamburg" not in reply.message.text
+
+
 def test_the_same_call_is_not_made_twice() -> None:
     task = "Where is order 17?"
     after = called("order_status", "no such order", '{"order_id": "17"}', is_error=True)
