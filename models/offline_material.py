@@ -141,7 +141,7 @@ def _read_text(text: str, statements: list[Statement], passage: int, *, direct: 
 
     def flush() -> None:
         if paragraph and len(statements) < MAX_SENTENCES:
-            for sentence in sentences(" ".join(paragraph)):
+            for sentence in sentences(" ".join(paragraph).replace("**", "")):  # Markdown's emphasis
                 bare, cited = split_citations(sentence)
                 if bare:
                     sources = tuple(dict.fromkeys((*cited, *((source,) if source else ()))))
