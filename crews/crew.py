@@ -193,8 +193,20 @@ class LaunchedCrew:
         """Begin a run."""
         return portal().run(self._start(input, **options))
 
-    async def _start(self, given: Any, *, progress: Progress = lambda _: None, **options: Any) -> Run:
-        system = await shared_system(self._settings or load_settings(), "ray", progress)
+    async def _start(
+        self,
+        given: Any,
+        *,
+        host: HostName = "ray",
+        settings: Settings | None = None,
+        progress: Progress = lambda _: None,
+        **options: Any,
+    ) -> Run:
+        if host != "ray":
+            raise DefinitionError(
+                f"{self.name!r} serves on a cluster, so it cannot run {host}", hint="Leave the host out."
+            )
+        system = await shared_system(settings or self._settings or load_settings(), "ray", progress)
         known = {launch["name"]: launch for launch in await system.host.client.query("launches")}
         if self.name not in known:
             raise DefinitionError(

@@ -14,12 +14,15 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any
 
 from callsheet.core.canonical import digest
 from callsheet.core.errors import CallsheetError, CrewFileError, unknown_name
-from callsheet.crews.crew import Crew
+from callsheet.crews.crew import Crew, LaunchedCrew
+from callsheet.crews.portal import portal
 from callsheet.crews.ready import find_crew, ready_crews
+from callsheet.crews.system import Progress, ray_address, shared_system
+from callsheet.settings import Settings
 
 _AN_EXAMPLE = 'crew = Crew("helpdesk", agents=[Agent("clerk", role="You answer questions.")])'
 
@@ -38,19 +41,39 @@ def load_crew(ref: str) -> Crew:
     return find_crew(ref)
 
 
-def is_place(ref: str) -> bool:
-    """Whether `ref` names a file or a module, rather than a crew that is known by its name."""
-    return ":" in ref or ref.endswith(".py") or os.sep in ref
+def resolve_crew(
+    ref: str, settings: Settings, *, inline: bool = False, progress: Progress = lambda _: None
+) -> Crew | LaunchedCrew:
+    """As `load_crew`, but a name may also be that of a crew that serves on the cluster, which comes first.
 
-
-def no_such_crew(name: str, launched: tuple[str, ...] = ()) -> NoReturn:
-    """Raises UnknownNameError for a name that neither a ready-made nor a launched crew has."""
-    known = tuple(dict.fromkeys((*ready_crews(), *launched)))
-    there = Path(f"{name}.py")
+    The cluster is asked where one is known (see `ray_address`), and never for `inline`. Raises as
+    `load_crew`, and ClusterError where the cluster cannot be reached.
+    """
+    if is_place(ref):
+        return load_crew(ref)
+    launched: tuple[str, ...] = ()
+    if not inline and ray_address(settings) is not None:
+        launched = tuple(launch["name"] for launch in portal().run(_launches(settings, progress)))
+    if ref in launched:
+        return LaunchedCrew(ref, settings)
+    if ref in ready_crews():
+        return load_crew(ref)
+    there = Path(f"{ref}.py")
     hint = (
         f"The file is given as {there}." if there.exists() else "A file is given as path/to/file.py[:name]."
     )
-    raise unknown_name("crew", name, known, hint=hint)
+    raise unknown_name("crew", ref, tuple(dict.fromkeys((*ready_crews(), *launched))), hint=hint)
+
+
+async def _launches(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    system = await shared_system(settings, "ray", progress)
+    found: list[dict[str, Any]] = await system.host.client.query("launches")
+    return found
+
+
+def is_place(ref: str) -> bool:
+    """Whether `ref` names a file or a module, rather than a crew that is known by its name."""
+    return ":" in ref or ref.endswith(".py") or os.sep in ref
 
 
 def _split(ref: str) -> tuple[str, str]:

@@ -1,0 +1,75 @@
+"""From arguments to an exit status: every mistake becomes one message, and no traceback.
+
+0 done, 1 the run failed, 2 bad usage or configuration, 3 a limit stopped it, 4 it waits for a person,
+130 interrupted, 141 whoever read the output has closed it. `CALLSHEET_DEBUG=1` shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from callsheet.cli.app import app
+from callsheet.cli.screen import print_error
+from callsheet.core.errors import CallsheetError
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+# The parent of typer.BadParameter: what a wrong command line raises. Typer exports no name for it.
+_WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def command_line(args: Sequence[str] | None = None) -> int:
+    """Run one command line (the process's own, if none is given); returns the exit status."""
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        try:
+            status = _run(given)
+        except CallsheetError as error:
+            if os.environ.get("CALLSHEET_DEBUG"):
+                raise
+            print_error(error.message, error.hint)
+            status = error.exit_status
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except KeyboardInterrupt:
+        return _quietly(INTERRUPTED)
+    except BrokenPipeError:
+        return _quietly(PIPE_CLOSED)
+    except Exception as error:  # a bug of ours: say what happened, and how to see where
+        if os.environ.get("CALLSHEET_DEBUG"):
+            raise
+        print_error(
+            f"{type(error).__name__}: {error}",
+            "This is a fault in callsheet; CALLSHEET_DEBUG=1 shows where. What a run had done is in the journal.",
+        )
+        return 1
+    return status
+
+
+def _run(args: list[str]) -> int:
+    try:
+        status = app(args or ["--help"], prog_name="callsheet", standalone_mode=False)
+    except _WrongUsage as error:
+        context = getattr(error, "ctx", None)
+        help_of = context.command_path if context is not None else "callsheet"
+        explain = getattr(error, "format_message", None)
+        print_error(str(error) if explain is None else explain(), f"`{help_of} --help` shows how it is used.")
+        return 2
+    except typer.Abort:
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _quietly(status: int) -> int:
+    """Nothing more can be shown: keep the interpreter from trying when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status

@@ -1,0 +1,212 @@
+"""`run`: one run of a crew, shown live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from callsheet.cli.arguments import spread_docs
+from callsheet.cli.options import Address, Home, settings_of
+from callsheet.cli.screen import Notices, as_text, notice, print_answer, print_error, print_json
+from callsheet.core.errors import DocumentError, UsageError
+
+if TYPE_CHECKING:
+    from callsheet.cli.conversation import Conversation
+    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.result import Result
+    from callsheet.crews.run import Run
+    from callsheet.settings import Settings
+
+STATUS = {"done": 0, "failed": 1, "limited": 3, "waiting": 4, "cancelled": 130}
+"""Exit statuses by what a run ended as, where no error says it more exactly."""
+
+STOP_PATIENCE_S = 5.0
+"""How long an interrupted run is given to stop in order."""
+
+
+class _RunCommand(TyperCommand):
+    """Lets `--docs` take several paths."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with_value = {
+            name
+            for param in self.params
+            if param.param_type_name == "option" and not getattr(param, "is_flag", False)
+            for name in param.opts
+        }
+        spread = spread_docs(args, with_value=with_value, positionals=2, exists=exists)
+        return super().parse_args(ctx, spread)
+
+
+def run(
+    crew: Annotated[
+        str,
+        typer.Argument(
+            metavar="CREW",
+            help="file.py[:name], package.module:name, or the name of a ready-made or launched crew.",
+        ),
+    ],
+    given: Annotated[
+        str | None,
+        typer.Argument(metavar="[INPUT]", help="The task; read from standard input if it is - or left out."),
+    ] = None,
+    docs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--docs",
+            metavar="PATH…",
+            help="Files and folders that the agents may search. All words up to the next option are paths; "
+            "if no INPUT is given elsewhere, the last one is the INPUT, unless it is an existing file.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="PROVIDER/NAME", help="The model of every agent; see `callsheet models`."
+        ),
+    ] = None,
+    session: Annotated[
+        str, typer.Option("--session", metavar="NAME", help="The session that the run belongs to.")
+    ] = "",
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="USD", help="What the run may cost at most.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", metavar="S", help="Seconds after which the run is stopped.")
+    ] = None,
+    inline: Annotated[bool, typer.Option("--inline", help="Run in this process, without Ray.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    address: Address = None,
+    home: Home = None,
+) -> int:
+    """Run a crew once, and show it live.
+
+    The conversation goes to standard error, the answer to standard output. Exit status: 0 done, 1 the run
+    failed, 2 wrong usage, 3 a limit stopped it, 4 it waits for a person, 130 interrupted.
+    """  # fmt: skip
+    from callsheet.cli.conversation import Conversation
+    from callsheet.crews.loading import resolve_crew
+
+    settings = settings_of(address=address, home=home)
+    task = _task(given)
+    _check(model, budget, deadline, docs or ())
+    found = resolve_crew(crew, settings, inline=inline, progress=notice)
+    _tell_model(model, settings, found)
+    started = found.start(
+        task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
+        budget_usd=budget, deadline_s=deadline, settings=settings, progress=notice, notices=Notices(),
+    )  # fmt: skip
+    if started.live_url:
+        notice(f"watch it live: {started.live_url}")
+    conversation = Conversation(found.name)
+    result = _follow(started, conversation)
+    return _finish(result, conversation, settings, as_json)
+
+
+def _task(given: str | None) -> str:
+    if given in (None, "-"):
+        if given is None and sys.stdin.isatty():
+            raise UsageError(
+                "the INPUT is missing: what shall the crew do?",
+                hint='Write it after the crew: callsheet run CREW "…", or pipe it in.',
+            )
+        given = sys.stdin.read()
+    if not given or not given.strip():
+        raise UsageError(
+            "the INPUT is missing: what shall the crew do?",
+            hint='Write it after the crew: callsheet run CREW "…", or pipe it in.',
+        )
+    return given.strip()
+
+
+def _check(model: str | None, budget: float | None, deadline: float | None, docs: Sequence[str]) -> None:
+    """Find what is wrong before anything is started for it."""
+    from callsheet.models.catalogue import parse_model
+
+    if model is not None:
+        parse_model(model)
+    for option, value in (("--budget", budget), ("--deadline", deadline)):
+        if value is not None and not (0 < value < float("inf")):
+            raise UsageError(f"{option} is {value:g}", hint="Give a number above 0, or leave it out.")
+    for path in docs:
+        if not exists(path):
+            raise DocumentError(
+                f"{path} does not exist", path=path,
+                hint=f"Check its spelling; relative paths start at {Path.cwd()}.",
+            )  # fmt: skip
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder of that name; False for what cannot be a name."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _tell_model(model: str | None, settings: Settings, crew: Crew | LaunchedCrew) -> None:
+    """Say so where the offline engine answers that nobody asked for."""
+    from callsheet.crews.crew import Crew
+    from callsheet.models.catalogue import OFFLINE, PROVIDERS, default_model
+
+    if model is not None or settings.model is not None or default_model(os.environ) != OFFLINE:
+        return
+    if isinstance(crew, Crew) and all(agent.model for agent in crew.agents):
+        return
+    anthropic, openai = PROVIDERS["anthropic"], PROVIDERS["openai"]
+    notice(
+        "No model is named and no key is set, so the built-in `offline` engine answers. It is no language "
+        "model: it only quotes what its tools find.\n"
+        f"For a real one: --model {anthropic.example} with {anthropic.key_env} set, --model {openai.example} "
+        f"with {openai.key_env}, or --model {PROVIDERS['ollama'].example} with Ollama running."
+    )
+
+
+def _follow(run: Run, conversation: Conversation) -> Result:
+    """Show the run until it ends; an interrupt cancels it, and a second one leaves at once."""
+
+    async def watch() -> Result:
+        async for event in run.events():
+            conversation.show(event)
+        return await run.aresult(check=False)
+
+    try:
+        return asyncio.run(watch())
+    except KeyboardInterrupt:
+        notice(f"stopping run {run.run_id}")
+        run.cancel("interrupted (Ctrl-C)")
+        return asyncio.run(asyncio.wait_for(run.aresult(check=False), STOP_PATIENCE_S))
+
+
+def _finish(result: Result, conversation: Conversation, settings: Settings, as_json: bool) -> int:
+    from callsheet.cli.conversation import summary
+
+    if as_json:
+        print_json(result.to_dict())
+    elif result.output is not None:
+        print_answer(as_text(result.to_dict()["output"]))
+    sys.stdout.flush()
+    if result.error is not None:
+        print_error(result.error.message, result.error.hint)
+    notice(summary(result, conversation.models, _trace(result, settings)))
+    return STATUS.get(result.status, 1) if result.error is None else result.error.exit_status
+
+
+def _trace(result: Result, settings: Settings) -> str:
+    if result.trace_url is not None:
+        return result.trace_url
+    if settings.phoenix == "off":
+        return "tracing is off"
+    return "no Phoenix: `callsheet up` starts one, and the spans wait for it"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", cls=_RunCommand)(run)
