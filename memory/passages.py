@@ -46,7 +46,6 @@ def cut(document: Document, collection: str = "default") -> list[Passage]:
     found: list[Passage] = []
     seen: dict[str, int] = {}
     lines = _LineNumbers(document.text)
-    page_start = 0
     paged = document.media_type == "application/pdf"
     pages = document.text.split(PAGE_BREAK) if paged else [document.text]
     markdown = document.media_type in ("text/markdown", "text/html")
@@ -62,8 +61,8 @@ def cut(document: Document, collection: str = "default") -> list[Passage]:
                 locator = ""  # the lines are those of the extracted text, which nobody can look up
             else:
                 lead = len(page[start:end]) - len(page[start:end].lstrip())
-                first = lines.at(page_start + start + lead)
-                locator = f"L{first}-L{lines.at(page_start + start + lead + len(text) - 1)}"
+                first = lines.at(start + lead)
+                locator = f"L{first}-L{lines.at(start + lead + len(text) - 1)}"
             found.append(
                 Passage(
                     id=digest("passage", collection, document.source, text, *again),
@@ -74,7 +73,6 @@ def cut(document: Document, collection: str = "default") -> list[Passage]:
                     metadata=document.metadata,
                 )
             )
-        page_start += len(page) + 1
     return found
 
 

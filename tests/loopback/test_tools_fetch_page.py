@@ -14,6 +14,7 @@ from aiohttp import web
 from pypdf import PdfWriter
 
 from callsheet.tools import ToolContext, ToolFailure, find_tool
+from callsheet.tools.addresses import AddressRefused, CheckedResolver, PublicAddresses
 from callsheet.tools.fetch_page import PageFetcher
 
 HTML = """<html><head><title>On anchors</title></head><body><nav>Home · About us</nav><article><h1>On anchors</h1>
@@ -152,8 +153,10 @@ async def test_redirects_are_followed_and_the_final_address_is_the_source(site: 
     assert (await _fetch(site, "/to?url=/json")).startswith(f"[source: {site.url}/json]")
 
 
-async def test_no_cookies_are_kept(site: Site) -> None:
-    assert "cookies: {}" in await _fetch(site, "/cookie")
+async def test_no_cookies_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve_to(monkeypatch, [["127.0.0.1"]])
+    page = await PageFetcher(_allowed=site.allowed).fetch(f"http://shop.example:{site.port}/cookie")
+    assert "cookies: {}" in page
 
 
 @pytest.mark.parametrize(
@@ -253,8 +256,14 @@ async def test_a_proxy_in_the_environment_is_not_used(site: Site, monkeypatch: p
     monkeypatch.setenv("http_proxy", site.url)
     _resolve_to(monkeypatch, [["10.0.0.1"]])
     with pytest.raises(ToolFailure, match="not a public address"):
-        await PageFetcher().fetch("http://inside.example/")
+        await PageFetcher(_allowed=site.allowed).fetch("http://inside.example/")
     assert site.hits == []
+
+
+async def test_one_private_address_is_enough_to_refuse_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve_to(monkeypatch, [["93.184.216.34", "10.0.0.1"]])
+    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+        await CheckedResolver(PublicAddresses()).resolve("mixed.example", 80)
 
 
 def _resolve_to(monkeypatch: pytest.MonkeyPatch, answers: list[list[str]]) -> list[str]:

@@ -107,6 +107,7 @@ def test_a_folder_is_read_with_all_below_it_in_order_and_says_what_it_left_out(h
     assert [document.source for document in found] == ["docs/b.md", "docs/a/x.txt"]
     for name in ("empty.txt", "data.bin", "broken.pdf", "huge.txt", "link.txt"):
         assert sum(name in notice for notice in notices) == 1, name
+    assert any("huge.txt" in notice and "the limit is" in notice for notice in notices)
     assert len(notices) == 5
 
 

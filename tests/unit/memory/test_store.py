@@ -121,6 +121,14 @@ async def test_sync_makes_the_collection_hold_exactly_these(store: MemoryStore) 
     assert await store.search("dough") == []
 
 
+@pytest.mark.parametrize("query", [SHIPS.text, "ancors saild shipp"], ids=["by words", "by vectors alone"])
+async def test_what_was_removed_takes_no_place_among_the_hits(store: MemoryStore, query: str) -> None:
+    await store.add([SHIPS, doc("boat.md", "A sailing boat at anchorage, with shipping.")])
+    assert await _sources(store, query, k=1) == ["ships.md"]
+    await store.sync("default", [doc("boat.md", "A sailing boat at anchorage, with shipping.")])
+    assert await _sources(store, query, k=1) == ["boat.md"]
+
+
 async def test_collections_are_separate(store: MemoryStore) -> None:
     await store.add([SHIPS], "one")
     await store.add([BREAD], "two")
@@ -147,6 +155,7 @@ async def test_what_another_instance_writes_is_seen(tmp_path: Path) -> None:
     await two.add([BREAD])
     await two.sync("default", [BREAD])
     assert set(await _sources(one, "ship dough", k=10)) == {"bread.md"}
+    assert await _sources(one, "doughnut") == ["bread.md"], "found through the vectors alone"
     await one.close()
     await two.close()
 
