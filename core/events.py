@@ -5,9 +5,9 @@ Events are also what participants put on their lane to the coordinator, so they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from callsheet.core.frozen import frozen
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import Envelope, Step
 
@@ -21,7 +21,7 @@ ENDED: frozenset[str] = frozenset({"done", "failed", "limited", "cancelled"})
 # --- events ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunStarted:
     """A run begins with the envelope that asks its flow."""
 
@@ -29,21 +29,21 @@ class RunStarted:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MessageSent:
     """An open turn asks another participant."""
 
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepRecorded:
     """A step of an open turn has its result (or its intent)."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TurnFinished:
     """A turn ends with its one reply or error; `body` is the JSON text of the answer, or of the error."""
 
@@ -54,7 +54,7 @@ class TurnFinished:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeadlinePassed:
     """The run's time is up."""
 
@@ -62,7 +62,7 @@ class DeadlinePassed:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CancelRequested:
     """Somebody wants the run stopped."""
 
@@ -77,28 +77,28 @@ Event = RunStarted | MessageSent | StepRecorded | TurnFinished | DeadlinePassed 
 # --- commands ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class KeepEnvelope:
     """Write the envelope to the journal."""
 
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class KeepStep:
     """Write the step to the journal."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Deliver:
     """Hand an ask to its receiver, as a new turn."""
 
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resolve:
     """Tell an open turn how its ask was answered."""
 
@@ -106,7 +106,7 @@ class Resolve:
     step: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recall:
     """Tell an open turn again how its ask was answered: the answer is in the journal."""
 
@@ -115,7 +115,7 @@ class Recall:
     nth: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CancelTurn:
     """Stop the work on a turn; whatever it still sends is ignored."""
 
@@ -123,7 +123,7 @@ class CancelTurn:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EndRun:
     """The run is over: keep how it ended, and tell who waits for it.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from callsheet.core.frozen import frozen, names_of
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class Limits:
     """What a run may use. None means no limit."""
 
@@ -21,15 +22,15 @@ class Limits:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in names_of(Limits)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Limits:
         """From `to_dict`; limits that a newer version knows and this one does not are left out."""
-        return Limits(**{name: data[name] for name in Limits.__slots__ if name in data})
+        return Limits(**{name: data[name] for name in names_of(Limits) if name in data})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunUsage:
     """What a run has used so far, from its recorded steps alone: a replay counts nothing twice.
 

@@ -7,10 +7,10 @@ sender and parsed once by the receiver, so that whatever lies between only carri
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from callsheet.core.canonical import from_json
+from callsheet.core.frozen import frozen, names_of
 from callsheet.core.limits import RunUsage
 
 VERSION = 1
@@ -20,7 +20,7 @@ PERSON = "person"
 """The participant that starts a run, and gets its answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Envelope:
     """One message between two participants of a run.
 
@@ -43,7 +43,7 @@ class Envelope:
     v: int = VERSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """One recorded step of a turn, found again by (turn, key, nth), never by its position.
 
@@ -72,7 +72,7 @@ class Step:
         return self.key, self.nth
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunRecord:
     """One run as the journal lists it. `input` and `output` are JSON texts; times are Unix seconds."""
 
@@ -125,10 +125,10 @@ def body_text(body: str) -> str:
 
 def record_to_dict(record: Envelope | Step) -> dict[str, Any]:
     """JSON-compatible form of an envelope or step."""
-    data = {name: getattr(record, name) for name in record.__slots__}
+    data = {name: getattr(record, name) for name in names_of(type(record))}
     usage = data.get("usage")
     if isinstance(usage, RunUsage):
-        data["usage"] = {name: getattr(usage, name) for name in usage.__slots__}
+        data["usage"] = {name: getattr(usage, name) for name in names_of(RunUsage)}
     return data
 
 

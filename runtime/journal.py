@@ -7,9 +7,11 @@ default) a loss of power may cost the last moments, with `"full"` it does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import JournalError
 from callsheet.core.events import EndRun
+from callsheet.core.frozen import names_of
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step, ask_step
 from callsheet.runtime.schema import SCHEMA_VERSION, blobs, envelopes, meta, metadata, runs, steps
@@ -49,15 +52,20 @@ class Journal:
             self._engine.dispose()
             raise _broken(self.url, error) from error
         insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        self._put_envelope = insert(envelopes).on_conflict_do_nothing(index_elements=["run_id", "id"])
+        self._put_envelope = self._compiled(
+            insert(envelopes).on_conflict_do_nothing(index_elements=["run_id", "id"]), Envelope
+        )
         self._put_run = insert(runs).on_conflict_do_nothing()
         self._put_blob = insert(blobs).on_conflict_do_nothing()
         step = insert(steps)
         changing = ("state", "result", "usage", "ended")
-        self._put_step = step.on_conflict_do_update(
-            index_elements=["run_id", "turn_id", "key", "nth"],
-            set_={name: step.excluded[name] for name in changing},
-            where=steps.c.state == "intent",
+        self._put_step = self._compiled(
+            step.on_conflict_do_update(
+                index_elements=["run_id", "turn_id", "key", "nth"],
+                set_={name: step.excluded[name] for name in changing},
+                where=sa.text("steps.state = 'intent'"),
+            ),
+            Step,
         )
         self._end_run = (
             runs.update()
@@ -84,24 +92,23 @@ class Journal:
 
     def _write(self, records: Sequence[Record]) -> None:
         big: dict[str, str] = {}
-        rows: dict[str, list[dict[str, Any]]] = {"run": [], "envelope": [], "step": [], "end": []}
+        kept: list[tuple[Any, ...]] = []
+        done: list[tuple[Any, ...]] = []
+        begun: list[dict[str, Any]] = []
+        ended: list[dict[str, Any]] = []
+        sql_envelope, row_of_envelope = self._put_envelope
+        sql_step, row_of_step = self._put_step
         for record in records:
             if isinstance(record, Envelope):
-                row = _columns(record)
-                row["body"] = _stored(record.body, big)
-                rows["envelope"].append(row)
+                if len(record.body) > BLOB_BYTES:
+                    record = replace(record, body=_stored(record.body, big))
+                kept.append(row_of_envelope(record))
             elif isinstance(record, Step):
-                row = _columns(record)
-                row["input"] = _stored(record.input, big)
-                row["result"] = _stored(record.result, big)
-                row["usage"] = None if record.usage is None else to_json(_columns(record.usage))
-                rows["step"].append(row)
+                done.append(row_of_step(_storable(record, big)))
             elif isinstance(record, RunRecord):
-                row = _columns(record)
-                row["input"] = _stored(record.input, big)
-                rows["run"].append(row)
+                begun.append({**_columns(record), "input": _stored(record.input, big)})
             else:
-                rows["end"].append(
+                ended.append(
                     {
                         "b_run_id": record.run_id,
                         "b_status": record.status,
@@ -113,14 +120,23 @@ class Journal:
                 )
         if big:
             self._db.execute(self._put_blob, [{"digest": key, "body": body} for key, body in big.items()])
-        for kind, statement in (
-            ("run", self._put_run),
-            ("envelope", self._put_envelope),
-            ("step", self._put_step),
-            ("end", self._end_run),
-        ):
-            if rows[kind]:
-                self._db.execute(statement, rows[kind])
+        if begun:
+            self._db.execute(self._put_run, begun)
+        if kept:
+            self._db.exec_driver_sql(sql_envelope, kept)
+        if done:
+            self._db.exec_driver_sql(sql_step, done)
+        if ended:
+            self._db.execute(self._end_run, ended)
+
+    def _compiled(self, statement: Any, record: type) -> tuple[str, Callable[[Any], tuple[Any, ...]]]:
+        """The statement as this database's own text, and what makes its row of a record.
+
+        Compiled once: SQLAlchemy's way from a dictionary to a row, taken for each, costs as much as SQLite.
+        """
+        names = list(names_of(record))
+        compiled = statement.compile(dialect=self._engine.dialect, column_keys=names)
+        return str(compiled), attrgetter(*(compiled.positiontup or names))
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -206,7 +222,22 @@ class Journal:
 
 
 def _columns(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
+    return {name: getattr(record, name) for name in names_of(type(record))}
+
+
+def _storable(step: Step, big: dict[str, str]) -> Any:
+    """The step as it is stored: its usage as JSON, and its large texts elsewhere."""
+    if step.usage is None and len(step.input) <= BLOB_BYTES and len(step.result) <= BLOB_BYTES:
+        return step
+    usage = None if step.usage is None else to_json(_columns(step.usage))
+    return SimpleNamespace(
+        **{
+            **_columns(step),
+            "usage": usage,
+            "input": _stored(step.input, big),
+            "result": _stored(step.result, big),
+        }
+    )
 
 
 def _stored(text: str, big: dict[str, str]) -> str:

@@ -25,6 +25,10 @@ from typing import Any
 
 from callsheet.core.errors import ServiceError
 
+BATCH = 256
+"""Items in one call, at most: enough to make the call's own cost small, few enough that sender, coordinator
+and receiver work side by side instead of handing one great batch around."""
+
 Transport = Callable[[bytes], Awaitable[bytes]]
 """Takes one call to the server and brings its answer. Raises LaneDownError when it cannot be reached."""
 
@@ -86,10 +90,10 @@ class Port:
         while self.calls == mine and not self.outbox and self.acked == self.told:
             self.waiter = asyncio.get_running_loop().create_future()
             await self.waiter
-        down = (self.answered, self.acked, self.outbox)
+        down = (self.answered, self.acked, self.outbox[:BATCH])
         self.answered += 1
         self.told = self.acked
-        self.outbox = []
+        self.outbox = self.outbox[BATCH:]
         return pickle.dumps(down, 5)
 
     def retire(self) -> None:
@@ -228,8 +232,7 @@ class Lane:
             return
         allowed = 2 if self._synced else 1
         while len(self._calls) < allowed and (self._outbox or (not self._calls and self._busy())):
-            batch = list(self._outbox)
-            self._outbox.clear()
+            batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), BATCH))]
             self._unacked.extend(batch)
             first = batch[0][0] if batch else self._next
             self._next = batch[-1][0] + 1 if batch else self._next

@@ -11,7 +11,10 @@ from callsheet.core.records import Envelope
 
 @dataclass(slots=True)
 class Launch:
-    """One launched crew. `description` is what `callsheet crews` shows of it (JSON-compatible)."""
+    """One launched crew. `description` is what `callsheet crews` shows of it (JSON-compatible).
+
+    Without `names` it is not launched yet: a participant was faster than who launches it.
+    """
 
     name: str
     description: dict[str, Any]
@@ -32,7 +35,8 @@ class Members:
 
     def has_launch(self, name: str) -> bool:
         """Whether a crew is launched under that name."""
-        return name in self.launches
+        known = self.launches.get(name)
+        return known is not None and bool(known.names)
 
     def add_launch(self, name: str, names: tuple[str, ...], description: dict[str, Any]) -> None:
         """A crew is about to be launched; its participants join one by one."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from callsheet.core.events import EndRun
+from callsheet.core.frozen import frozen
 from callsheet.core.limits import Limits
 from callsheet.core.records import Envelope, RunRecord, Step
 
@@ -13,7 +13,7 @@ FLOW = "flow"
 """The name of a crew's flow among its participants."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunInfo:
     """What a participant needs to know of the run that a turn belongs to."""
 
@@ -30,7 +30,7 @@ class RunInfo:
 # --- to the coordinator ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Join:
     """A participant is there, and ready to take turns for its name in that launched crew."""
 
@@ -39,7 +39,7 @@ class Join:
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StartRun:
     """Begin a run; `watch` says what of it the sender wants to hear: its end, or everything."""
 
@@ -49,7 +49,7 @@ class StartRun:
     watch: Literal["end", "all"] = "end"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CancelRun:
     """Stop a run."""
 
@@ -57,7 +57,7 @@ class CancelRun:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Query:
     """Ask the coordinator for something; the answer is an `Answer` of the same id."""
 
@@ -69,7 +69,7 @@ class Query:
 # --- from the coordinator ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TurnGiven:
     """A turn to take, with what is already recorded of it (nothing, unless it was begun before)."""
 
@@ -78,7 +78,7 @@ class TurnGiven:
     steps: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepAnswered:
     """An ask of an open turn is answered."""
 
@@ -86,7 +86,7 @@ class StepAnswered:
     step: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TurnStopped:
     """Stop the work on a turn."""
 
@@ -94,7 +94,7 @@ class TurnStopped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunNews:
     """Something of a watched run was kept in the journal."""
 
@@ -102,7 +102,7 @@ class RunNews:
     record: Envelope | Step | EndRun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Refused:
     """A run cannot be started; `error` is the error's `to_dict`."""
 
@@ -110,7 +110,7 @@ class Refused:
     error: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answer:
     """The answer to a query: a value, or the `to_dict` of an error."""
 
@@ -119,7 +119,7 @@ class Answer:
     error: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JournalBroken:
     """The coordinator cannot write its journal, and takes nothing more; what was kept is safe."""
 

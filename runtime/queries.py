@@ -51,6 +51,7 @@ class Queries:
                 },
             }
             for launch in self._members.launches.values()
+            if launch.names
         ]
 
     async def _joined(self, name: str) -> list[str]:
