@@ -3,7 +3,9 @@
 A file holds one OTLP request body. Its name says what it is and whose turn it is:
 
     v1-<when>-<process>.otlp                    ready: anyone may claim it (`when` is Unix time in ns)
-    v1-<when>-<process>.otlp.claim-<until>      claimed: being sent, and ready again after `until` (Unix s)
+    v1-<when>-<process>.otlp.claim-<until>.<host>.<pid>
+                                                claimed: being sent, and ready again after `until` (Unix s), or
+                                                once that process is gone
     v1-<when>-<process>.otlp.refused            the server will not take it; kept for a person to look at
     *.tmp                                       being written
 
@@ -16,9 +18,12 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from callsheet.core.canonical import digest
 
 VERSION = "v1"
 READY = ".otlp"
@@ -46,12 +51,13 @@ class Spool:
         self._max_bytes = max_bytes
         self._now = now
         self._owner = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._host = digest(platform.node())[:8]
         self._last: tuple[Path, bytes] | None = None
         self._room = 0
 
     def put(self, body: bytes) -> None:
         """Keep a request body. Drops the oldest files where the folder would become too large."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         self._make_room(len(body))
         # Protobuf messages put end to end are one message with both's spans, so a small file is replaced
         # by a longer one; if another process claims the old one meanwhile, it is only sent twice.
@@ -78,7 +84,8 @@ class Spool:
         """
         for path in self._waiting():
             base = path.name.split(CLAIM)[0]
-            mine = self.folder / f"{base}{CLAIM}{self._now() + CLAIM_S:.0f}"
+            until = f"{self._now() + CLAIM_S:.0f}"
+            mine = self.folder / f"{base}{CLAIM}{until}.{self._host}.{os.getpid()}"
             try:
                 path.rename(mine)
                 return mine, mine.read_bytes()
@@ -100,12 +107,16 @@ class Spool:
 
     def put_refused(self, body: bytes) -> Path:
         """Keep a body aside that the server will never take."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         self._make_room(len(body))
         target = self.folder / f"{VERSION}-{int(self._now() * 1e9):020d}-{self._owner}{READY}{REFUSED}"
         temporary = target.with_suffix(".tmp")
         temporary.write_bytes(body)
         return temporary.rename(target)
+
+    def _make_folder(self) -> None:
+        # What lies here are conversations: nobody else on the machine may read them.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _rename(self, claimed: Path, ending: str) -> Path:
         target = self.folder / (claimed.name.split(CLAIM)[0] + ending)
@@ -119,9 +130,22 @@ class Spool:
         for name in sorted(_names(self.folder)):
             if not name.startswith(VERSION + "-"):
                 continue
-            base, claimed, until = name.partition(CLAIM)
-            if base.endswith(READY) and (not claimed or _lapsed(until, now)):
+            base, claimed, holder = name.partition(CLAIM)
+            if base.endswith(READY) and (not claimed or self._lapsed(holder, now)):
                 yield self.folder / name
+
+    def _lapsed(self, holder: str, now: float) -> bool:
+        try:
+            until, host, pid = holder.split(".")
+            if float(until) < now:
+                return True
+            if host == self._host:
+                os.kill(int(pid), 0)  # sends nothing: asks whether there is such a process
+        except ProcessLookupError:
+            return True
+        except (ValueError, OverflowError, OSError):
+            return False  # not a name of ours, or a process of somebody else's: `until` decides
+        return False
 
     def _make_room(self, size: int) -> None:
         # Looking through the folder costs a stat per file, so it is done once for many bodies.
@@ -164,10 +188,3 @@ def _names(folder: Path) -> list[str]:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return []
-
-
-def _lapsed(until: str, now: float) -> bool:
-    try:
-        return float(until) < now
-    except ValueError:
-        return False

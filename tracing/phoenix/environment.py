@@ -87,7 +87,7 @@ def ensure_environment(
 def _build(making: Path, requirement: str, log_path: Path, progress: Progress, timeout_s: float) -> None:
     began = time.monotonic()
     uv = _uv()
-    installer = "uv" if uv else "pip, which takes minutes; with uv it would be seconds"
+    installer = "uv" if uv else "pip, which takes a minute or more"
     progress(
         f"Installing {requirement} into an environment of its own (once; about 600 MB), with {installer}."
     )

@@ -14,6 +14,7 @@ import pytest
 
 from callsheet import tracing
 from callsheet.tracing import TracingConfig
+from callsheet.tracing.spool import Spool
 
 EMITTER = """
 import sys
@@ -93,6 +94,25 @@ def test_a_killed_process_loses_nothing_that_it_had_flushed(
     drain_into(otlp, tmp_path)
     expected = {f"k{i}" for i in range(max(acknowledged))}
     assert otlp.wait_for(lambda: expected <= set(otlp.names))
+
+
+def test_what_a_dead_process_had_claimed_is_free_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from callsheet.tracing.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]), 10**6); spool.put(b'a'); print(spool.claim() is not None, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    spool = Spool(tmp_path, 10**6)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        assert spool.claim() is None
+        holder.kill()
+        holder.wait()
+    claimed = spool.claim()
+    assert claimed is not None
+    assert claimed[1] == b"a"
 
 
 @pytest.mark.parametrize("module", ["callsheet.tracing", "callsheet.tracing.phoenix"])

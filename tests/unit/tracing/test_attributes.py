@@ -280,6 +280,8 @@ def test_texts_that_no_viewer_can_take_are_mended_and_the_rest_is_kept() -> None
     assert sent.attributes["input.value"] == "ab�c😀é"
     assert sent.name == "crew"
     assert sent.message == "bad �"
+    (other,) = send(run_span(output="a\0b"))
+    assert other.attributes["output.value"] == "ab"
 
 
 def test_metadata_is_json_that_a_strict_parser_reads() -> None:

@@ -142,3 +142,8 @@ def test_a_full_spool_drops_the_oldest_counts_them_and_says_so(
     assert 1 <= len(left) <= 5
     assert spool.dropped == 8 - len(left)
     assert "is full" in caplog.text
+
+
+def test_the_folder_is_for_its_owner_alone(tmp_path: Path, clock: Clock) -> None:
+    make(tmp_path / "new" / "spool", clock).put(b"a")
+    assert (tmp_path / "new" / "spool").stat().st_mode & 0o077 == 0
