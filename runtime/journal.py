@@ -145,11 +145,15 @@ class Journal:
         found = self._read(sa.select(runs).where(runs.c.run_id == run_id))
         return self._run_of(found[0]) if found else None
 
-    def runs(self, *, limit: int = 50, status: str | None = None, prefix: str = "") -> list[RunRecord]:
+    def runs(
+        self, *, limit: int = 50, status: str | None = None, crew: str | None = None, prefix: str = ""
+    ) -> list[RunRecord]:
         """Runs, the newest first; `prefix` keeps those whose id begins with it."""
         query = sa.select(runs).order_by(runs.c.started.desc()).limit(limit)
         if status:
             query = query.where(runs.c.status == status)
+        if crew:
+            query = query.where(runs.c.crew == crew)
         if prefix:
             query = query.where(runs.c.run_id.startswith(prefix, autoescape=True))
         return [self._run_of(row) for row in self._read(query)]
