@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,17 +90,12 @@ class Database:
                 service="memory",
                 hint="Use the callsheet that wrote it, or move it away and add the documents again.",
             )
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             # Another process may have been first.
             if not self._db.execute("PRAGMA user_version").fetchone()[0]:
                 for statement in _TABLES.split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Close the file; what was written is on disk already."""
@@ -151,29 +147,46 @@ class Database:
         documents: Iterable[Stored],
         remove: Iterable[str] = (),
         *,
-        meta: dict[str, str],
+        embedder: str,
     ) -> tuple[int, list[int], list[int]]:
-        """Replace documents and remove others, in one transaction.
+        """Replace documents and remove others, in one transaction; `embedder` made the vectors.
 
-        Returns the collection's id, and the row ids of passages added (in order) and removed.
+        Returns the collection's id, and the row ids of passages added (in order) and removed. Raises
+        ServiceError if another process has written with another embedder meanwhile.
         """
         added: list[int] = []
         removed: list[int] = []
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
+            self.check_embedder(embedder)
             number = self._collection(collection)
             for source in remove:
                 removed += self._remove(number, source)
             for stored in documents:
                 removed += self._remove(number, stored.document.source)
                 added += self._insert(number, stored)
-            for key, value in meta.items():
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('embedder', ?)", (embedder,))
+        return number, added, removed
+
+    def check_embedder(self, name: str) -> None:
+        """Raises ServiceError if the vectors are another embedder's."""
+        known = self.meta("embedder")
+        if known and known != name:
+            raise ServiceError(
+                f"another process has made the memory's vectors with {known!r}; this one uses {name!r}",
+                service="memory",
+                hint="Use one embedder for one memory, and restart this process.",
+            )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                self._db.execute("ROLLBACK")
             raise
-        return number, added, removed
 
     def _collection(self, name: str) -> int:
         row = self._db.execute("SELECT id FROM collections WHERE name = ?", (name,)).fetchone()
@@ -255,14 +268,9 @@ class Database:
 
     def replace_vectors(self, rows: Sequence[tuple[bytes, int]], embedder: str) -> None:
         """Set the vectors of passages and note their embedder, in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             self._db.executemany("UPDATE passages SET vector = ? WHERE id = ?", rows)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('embedder', ?)", (embedder,))
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def passages(self, rows: Sequence[int]) -> dict[int, Passage]:
         """Passages by row id."""

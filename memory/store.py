@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from callsheet.core.canonical import digest
 from callsheet.core.errors import ServiceError, SettingsError, UsageError
 from callsheet.memory.database import Database, Stored
 from callsheet.memory.documents import Document
@@ -17,6 +17,7 @@ from callsheet.memory.embedders import Embedder
 from callsheet.memory.passages import cut
 from callsheet.memory.ranking import fuse, match_expression
 from callsheet.memory.records import Added, Hit, MemoryStats
+from callsheet.memory.stored import content_digest, encodable, storable
 from callsheet.memory.vectors import VectorIndex
 
 if TYPE_CHECKING:
@@ -73,14 +74,27 @@ class MemoryStore:
         self._indexes: dict[int, VectorIndex] = {}
         self._seen = self._db.version()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="callsheet-memory")
+        self._closed = False
         self._writing = asyncio.Lock()
         self._questions: list[_Question] = []
         self._answering: asyncio.Task[None] | None = None
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """All work on tables and indexes is done in one thread, one piece after another."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        if self._closed:
+            raise ServiceError("the memory is closed", service="memory", hint="Open it again.")
+
+        def work() -> T:
+            try:
+                return function(*args, **kwargs)
+            except sqlite3.Error as error:
+                raise ServiceError(
+                    f"the memory at {self._file} cannot be read or written: {error}",
+                    service="memory",
+                    hint="Check the free space on the disk, and that no other process holds the file.",
+                ) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def add(
         self, documents: Iterable[Document], collection: str = "default", *, exactly: bool = False
@@ -91,11 +105,11 @@ class MemoryStore:
         """
         if not collection or len(collection) > 200:
             raise UsageError("a collection's name has 1 to 200 characters", hint=f"Got {collection!r:.80}.")
-        given = {document.source: document for document in (_storable(document) for document in documents)}
+        given = {document.source: document for document in (storable(document) for document in documents)}
         async with self._writing:
             await self._ready()
             known = await self._run(self._db.digests, collection)
-            digests = {source: _digest(document) for source, document in given.items()}
+            digests = {source: content_digest(document) for source, document in given.items()}
             changed = [given[source] for source in given if known.get(source) != digests[source]]
             written = 0
             for start in range(0, len(changed), _DOCUMENTS_A_WRITE):
@@ -119,7 +133,7 @@ class MemoryStore:
         Searches asked while one is under way are answered together in the next batch.
         """
         loop = asyncio.get_running_loop()
-        question = _Question(_clean(query), max(1, min(k, MAX_K)), collection, loop.create_future())
+        question = _Question(encodable(query), max(1, min(k, MAX_K)), collection, loop.create_future())
         self._questions.append(question)
         if self._answering is None or self._answering.done():
             self._answering = loop.create_task(self._answer_all())
@@ -136,11 +150,14 @@ class MemoryStore:
         )
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the files."""
+        """Wait for what is under way, and close the files; a second time does nothing."""
         async with self._writing:
+            if self._closed:
+                return
             if self._answering is not None:
                 await self._answering
             await self._run(self._db.close)
+            self._closed = True
             self._thread.shutdown(wait=True)
 
     async def _answer_all(self) -> None:
@@ -192,6 +209,7 @@ class MemoryStore:
 
         version = self._db.version()
         if version != self._seen:
+            self._db.check_embedder(self._embedder.name)
             self._indexes.clear()
             self._seen = version
         index = self._indexes.get(number)
@@ -236,16 +254,14 @@ class MemoryStore:
                 rows.append(next(fresh) if known is None else np.frombuffer(known, dtype=np.float32))
             vectors = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
             stored.append(
-                Stored(document, _digest(document), passages, vectors.astype(np.float32, copy=False))
+                Stored(document, content_digest(document), passages, vectors.astype(np.float32, copy=False))
             )
         return stored
 
     def _write(self, collection: str, stored: Sequence[Stored], remove: Sequence[str]) -> int:
         import numpy as np
 
-        number, added, removed = self._db.write(
-            collection, stored, remove, meta={"embedder": self._embedder.name}
-        )
+        number, added, removed = self._db.write(collection, stored, remove, embedder=self._embedder.name)
         index = self._indexes.get(number)
         if index is not None:
             index.remove(removed)
@@ -266,22 +282,3 @@ class MemoryStore:
         await self._run(self._db.replace_vectors, rows, self._embedder.name)
         self._indexes.clear()
         self._stale = False
-
-
-def _digest(document: Document) -> str:
-    metadata = [part for pair in document.metadata for part in pair]
-    return digest("document", document.source, document.title, document.media_type, document.text, *metadata)
-
-
-def _storable(document: Document) -> Document:
-    if not document.source:
-        raise UsageError("a document needs a source", hint="Give the name it is to be cited by.")
-    return replace(
-        document, source=_clean(document.source), title=_clean(document.title), text=_clean(document.text),
-        metadata=tuple((_clean(key), _clean(value)) for key, value in document.metadata),
-    )  # fmt: skip
-
-
-def _clean(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 and so SQLite cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -217,6 +217,39 @@ async def test_another_embedder_is_refused_unless_everything_is_embedded_anew(tm
     await third.close()
 
 
+async def test_two_embedders_never_mix_in_one_memory(tmp_path: Path) -> None:
+    one, two = MemoryStore(tmp_path, Counting("one")), MemoryStore(tmp_path, Counting("two"))
+    await one.add([SHIPS])
+    for work in (two.add([BREAD]), two.search("ship")):
+        with pytest.raises(ServiceError, match="vectors with 'one'; this one uses 'two'"):
+            await work
+    assert (await one.stats()).collections == (("default", 1, 2),)
+    await one.close()
+    await two.close()
+
+
+async def test_a_failed_write_keeps_what_was_there_and_says_what_to_check(tmp_path: Path) -> None:
+    store = MemoryStore(tmp_path, LexicalEmbedder())
+    await store.add([SHIPS])
+    store._db._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(ServiceError, match="cannot be read or written"):
+        await store.sync("default", [BREAD])
+    store._db._db.execute("PRAGMA query_only = OFF")
+    assert set(await _sources(store, "ship dough", k=10)) == {"ships.md"}
+    assert (await store.sync("default", [BREAD])).documents == 1
+    await store.close()
+
+
+async def test_a_closed_memory_says_so_and_closes_once(tmp_path: Path) -> None:
+    store = MemoryStore(tmp_path, LexicalEmbedder())
+    await store.add([SHIPS])
+    await store.close()
+    await store.close()
+    for work in (store.search("ship"), store.add([BREAD]), store.stats()):
+        with pytest.raises(ServiceError, match="closed"):
+            await work
+
+
 async def test_a_file_that_is_no_memory_and_an_unknown_version_are_refused(tmp_path: Path) -> None:
     (tmp_path / "memory.sqlite").write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(ServiceError, match="cannot be opened"):
