@@ -47,11 +47,7 @@ class Crew:
         limits: Limits | None = None,
         description: str = "",
     ) -> None:
-        if not isinstance(name, str) or not _NAME.match(name):
-            raise DefinitionError(
-                f"a crew cannot be called {name!r}",
-                hint="Use lower-case letters, digits, _ or - (at most 48).",
-            )
+        check_name(name)
         if not agents:
             raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one.")
         for agent in agents:
@@ -218,6 +214,15 @@ class LaunchedCrew:
         return await begin(
             system, description.get("crew", self.name), self.name, given, limits, None, progress, **options
         )
+
+
+def check_name(name: str) -> str:
+    """The name, if a crew can be called that, or launched under it. Raises DefinitionError."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DefinitionError(
+            f"a crew cannot be called {name!r}", hint="Use lower-case letters, digits, _ or - (at most 48)."
+        )
+    return name
 
 
 async def begin(

@@ -52,8 +52,8 @@ def resolve_crew(
     if is_place(ref):
         return load_crew(ref)
     launched: tuple[str, ...] = ()
-    if not inline and ray_address(settings) is not None:
-        launched = tuple(launch["name"] for launch in portal().run(_launches(settings, progress)))
+    if not inline:
+        launched = tuple(launch["name"] for launch in launched_crews(settings, progress))
     if ref in launched:
         return LaunchedCrew(ref, settings)
     if ref in ready_crews():
@@ -63,6 +63,14 @@ def resolve_crew(
         f"The file is given as {there}." if there.exists() else "A file is given as path/to/file.py[:name]."
     )
     raise unknown_name("crew", ref, tuple(dict.fromkeys((*ready_crews(), *launched))), hint=hint)
+
+
+def launched_crews(settings: Settings, progress: Progress = lambda _: None) -> list[dict[str, Any]]:
+    """The crews that serve on the cluster, as plain data; none where no cluster is known.
+
+    Raises ClusterError where the cluster cannot be reached.
+    """
+    return [] if ray_address(settings) is None else portal().run(_launches(settings, progress))
 
 
 async def _launches(settings: Settings, progress: Progress) -> list[dict[str, Any]]:

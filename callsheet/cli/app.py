@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from callsheet.cli import running
+from callsheet.cli import catalogue, doctor, history, launching, machine, running
 
 app = typer.Typer(
     name="callsheet",
@@ -17,7 +17,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-running.add_to(app)
+for group in (running, launching, machine, doctor, history, catalogue):
+    group.add_to(app)
 
 
 def _version(wanted: bool) -> None:

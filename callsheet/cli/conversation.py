@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from callsheet.cli.screen import console, one_line, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from callsheet.crews.result import Result, RunEvent
 
 SHOWN_LINES = 6
@@ -16,11 +18,15 @@ SHORT_WIDTH = 110
 
 
 class Conversation:
-    """Shows events, and remembers which models answered. `crew` is shown in the place of its flow."""
+    """Shows events, and remembers which models answered. `crew` is shown in the place of its flow.
 
-    def __init__(self, crew: str) -> None:
+    On standard error and shortened, if no other screen is given and not the `whole` is wanted.
+    """
+
+    def __init__(self, crew: str, screen: Console | None = None, *, whole: bool = False) -> None:
         self._names = {"flow": crew, "person": "you"}
-        self._screen = console()
+        self._screen = screen or console()
+        self._whole = whole
         self.models: list[str] = []
 
     def show(self, event: RunEvent) -> None:
@@ -44,21 +50,24 @@ class Conversation:
             f"{self._name(event.sender)} → {self._name(event.receiver)}: ", style="bold cyan", end=""
         )
         lines = [line.rstrip() for line in printable(event.text).strip().splitlines() if line.strip()]
-        if event.name == "ask":
-            lines = lines[:1] + (["…"] if len(lines) > 1 else [])
-        shown = lines[:SHOWN_LINES]
-        if len(lines) > SHOWN_LINES:
-            shown.append(f"… ({len(lines) - SHOWN_LINES} more lines)")
+        if not self._whole:
+            lines = _shortened(lines, 1 if event.name == "ask" else SHOWN_LINES)
         style = "red" if event.name == "error" else None
-        for i, line in enumerate(shown or [""]):
-            text = line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1].rstrip() + "…"
-            screen.print(("" if i == 0 else "    ") + text, style=style)
+        for i, line in enumerate(lines or [""]):
+            screen.print(("" if i == 0 else "    ") + line, style=style)
 
     def _aside(self, text: str) -> None:
         self._screen.print(f"  · {one_line(text, SHORT_WIDTH)}", style="dim")
 
     def _name(self, participant: str) -> str:
         return printable(self._names.get(participant, participant))
+
+
+def _shortened(lines: list[str], most: int) -> list[str]:
+    shown = [
+        line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1].rstrip() + "…" for line in lines[:most]
+    ]
+    return shown if len(lines) <= most else [*shown, f"… ({len(lines) - most} more lines)"]
 
 
 def _spent(event: RunEvent) -> str:
@@ -84,13 +93,11 @@ def _arguments(text: str) -> str:
     )
 
 
-def cost_text(cost_usd: float | None, models: list[str]) -> str:
-    """A cost as people read it: unknown where a price is, and nothing for the offline engine."""
+def cost_text(cost_usd: float | None) -> str:
+    """A cost as people read it: unknown where the price of a part is."""
     if cost_usd is None:
         return "cost unknown"
-    if cost_usd == 0 and models == ["offline"]:
-        return "$0 (offline)"
-    return f"${cost_usd:.2f}" if cost_usd >= 1 or cost_usd == 0 else f"${cost_usd:.4g}"
+    return f"${cost_usd:.2f}" if cost_usd >= 1 else f"${cost_usd:.4g}"
 
 
 def summary(result: Result, models: list[str], trace: str) -> str:
@@ -101,7 +108,7 @@ def summary(result: Result, models: list[str], trace: str) -> str:
         ", ".join(models) or "no model called",
         f"{usage.llm_calls} model calls, {usage.tool_calls} tool calls",
         f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens",
-        cost_text(usage.to_dict()["cost_usd"], models),
+        cost_text(usage.to_dict()["cost_usd"]),
         f"{result.elapsed_s:.1f} s",
         f"run {result.run_id}",
         trace,
