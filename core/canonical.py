@@ -24,9 +24,5 @@ def from_json(text: str) -> Any:
 
 def digest(*parts: str) -> str:
     """A 128-bit hex digest of the parts (BLAKE2b, RFC 7693); ("ab", "c") and ("a", "bc") differ."""
-    h = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        h.update(b"%d:" % len(data))
-        h.update(data)
-    return h.hexdigest()
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

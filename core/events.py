@@ -100,10 +100,13 @@ class Deliver:
 
 @frozen
 class Resolve:
-    """Tell an open turn how its ask was answered."""
+    """Tell an open turn how its ask, the nth of that key, was answered."""
 
     turn_id: str
-    step: Step
+    key: str
+    nth: int
+    kind: Literal["reply", "error"]
+    body: str
 
 
 @frozen

@@ -41,7 +41,7 @@ def root_envelope_id(run_id: str) -> str:
 
 def step_key(kind: str, input_digest: str) -> str:
     """What a recorded step is found by: its kind and its input, never its position in the turn."""
-    return digest("step", kind, input_digest)
+    return f"{kind}-{input_digest}"
 
 
 def sent_envelope_id(turn_id: str, key: str, nth: int) -> str:
@@ -51,4 +51,4 @@ def sent_envelope_id(turn_id: str, key: str, nth: int) -> str:
 
 def reply_envelope_id(envelope_id: str) -> str:
     """The id of the reply to an envelope; an envelope has exactly one."""
-    return digest("reply", envelope_id)
+    return f"{envelope_id}-reply"

@@ -35,7 +35,7 @@ from callsheet.core.events import (
 from callsheet.core.frozen import frozen
 from callsheet.core.ids import reply_envelope_id
 from callsheet.core.limits import Limits, RunUsage
-from callsheet.core.records import Envelope, Step, ask_step
+from callsheet.core.records import Envelope, Step
 
 Decision = tuple["RunState", tuple[Command, ...]]
 
@@ -238,13 +238,15 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         else:
             ended = _end(after, _status_of(event.body), event.at, error=from_json(event.body))
         return ended[0], (keep, *cancels, *ended[1])
-    step = ask_step(ask, reply)
     asker = left[ask.cause]
     left[ask.cause] = OpenTurn(
-        envelope=asker.envelope, done=asker.done | {step.place}, model_calls=asker.model_calls
+        envelope=asker.envelope,
+        done=asker.done | {(ask.step_key, ask.step_nth)},
+        model_calls=asker.model_calls,
     )
     after = state.after(left, messages=1)
-    return after, (keep, *cancels, Resolve(turn_id=ask.cause, step=step))
+    resolve = Resolve(turn_id=ask.cause, key=ask.step_key, nth=ask.step_nth, kind=event.kind, body=event.body)
+    return after, (keep, *cancels, resolve)
 
 
 def _deadline_passed(state: RunState, event: DeadlinePassed) -> Decision:

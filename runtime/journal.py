@@ -42,6 +42,8 @@ class Journal:
     def __init__(self, url: str | Path, *, synchronous: Literal["normal", "full"] = "normal") -> None:
         """Open the journal, creating it if `url` is a path or URL of an empty store."""
         self.url = _as_url(url)
+        self.quick = self.url.startswith("sqlite") and synchronous == "normal"
+        """Whether a write waits neither for a network nor for the disk."""
         self._engine = sa.create_engine(self.url, poolclass=sa.StaticPool, **_driver_options(self.url))
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", lambda c, _: _set_pragmas(c, synchronous))
@@ -274,7 +276,12 @@ def _driver_options(url: str) -> dict[str, Any]:
 
 def _set_pragmas(connection: Any, synchronous: str) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=OFF", "cache_size=-16000"):
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        "wal_autocheckpoint=8000",
+        "cache_size=-16000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from callsheet.core.errors import ServiceError
 
-BATCH = 256
+BATCH = 192
 """Items in one call, at most: enough to make the call's own cost small, few enough that sender, coordinator
 and receiver work side by side instead of handing one great batch around."""
 
@@ -60,6 +60,8 @@ class Port:
     acked: int = 0
     told: int = 0
     """The last acknowledgement that an answer has carried."""
+    wanted: int = 0
+    """The last item whose acknowledgement somebody waits for; others ride along with other news."""
     outbox: list[Any] = field(default_factory=list)
     answered: int = 0
     calls: int = 0
@@ -75,7 +77,8 @@ class Port:
         """Tell the client that its items up to this number are dealt with."""
         if number > self.acked:
             self.acked = number
-            self.wake()
+            if self.wanted > self.told:
+                self.wake()
 
     def wake(self) -> None:
         """Let the parked call look again whether it may go home."""
@@ -87,7 +90,8 @@ class Port:
         self.calls += 1
         mine = self.calls
         self.wake()  # an older call may be parked: one is enough
-        while self.calls == mine and not self.outbox and self.acked == self.told:
+        # The first call of a session is answered at once: from then on the client may have two out.
+        while self.calls == mine and self.answered and not self._has_news():
             self.waiter = asyncio.get_running_loop().create_future()
             await self.waiter
         down = (self.answered, self.acked, self.outbox[:BATCH])
@@ -95,6 +99,9 @@ class Port:
         self.told = self.acked
         self.outbox = self.outbox[BATCH:]
         return pickle.dumps(down, 5)
+
+    def _has_news(self) -> bool:
+        return bool(self.outbox) or self.told < min(self.acked, self.wanted)
 
     def retire(self) -> None:
         """A newer port takes this one's place: let its calls go home."""
@@ -124,7 +131,7 @@ class LaneServer:
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client: take its items, and answer when there is news for it."""
         # Both ends are processes of this system, behind Ray's token; no stranger can write here.
-        client, incarnation, session, first, items = pickle.loads(data)  # noqa: S301
+        client, incarnation, session, first, wanted, items = pickle.loads(data)  # noqa: S301
         port = self.ports.get(client)
         if port is None or (incarnation, session) != (port.incarnation, port.session):
             if port is not None:
@@ -145,6 +152,7 @@ class LaneServer:
                 port.gap.set_result(None)
                 port.gap = None
             self._receive(port, number, new)
+        port.wanted = max(port.wanted, wanted)
         return await port.answer()
 
 
@@ -178,6 +186,8 @@ class Lane:
         self._numbers = itertools.count(1)
         self._next = 1
         self._acked = 0
+        self._wanted = 0
+        self._told_wanted = 0
         self._session = 0
         self._synced = False
         self._expected = 0
@@ -209,6 +219,8 @@ class Lane:
             raise ServiceError(str(self._lost))
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (number, next(self._tie), future))
+        self._wanted = max(self._wanted, number)
+        self._schedule()
         await future
 
     async def close(self) -> None:
@@ -231,12 +243,16 @@ class Lane:
         if self._closed or self._lost is not None:
             return
         allowed = 2 if self._synced else 1
-        while len(self._calls) < allowed and (self._outbox or (not self._calls and self._busy())):
+        while len(self._calls) < allowed and (
+            self._outbox or self._wanted > self._told_wanted or (not self._calls and self._busy())
+        ):
             batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), BATCH))]
             self._unacked.extend(batch)
             first = batch[0][0] if batch else self._next
             self._next = batch[-1][0] + 1 if batch else self._next
-            head = (self._client, self._incarnation, self._session, first, [item for _, item in batch])
+            self._told_wanted = self._wanted
+            items = [item for _, item in batch]
+            head = (self._client, self._incarnation, self._session, first, self._wanted, items)
             call = asyncio.get_running_loop().create_task(self._call(self._session, pickle.dumps(head, 5)))
             self._calls.add(call)
 
@@ -281,6 +297,7 @@ class Lane:
         self._session += 1
         self._synced = False
         self._expected = 0
+        self._told_wanted = 0
         self._early.clear()
         self._outbox.extendleft(reversed(self._unacked))
         self._unacked.clear()

@@ -88,10 +88,10 @@ class Participant:
         match item:
             case TurnGiven():
                 self._begin(item)
-            case StepAnswered(turn_id=turn_id, step=step):
+            case StepAnswered(turn_id=turn_id):
                 held = self._turns.get(turn_id)
                 if held is not None:
-                    held[0].answered(step)
+                    held[0].answered(item.key, item.nth, item.kind, item.body)
             case TurnStopped(turn_id=turn_id):
                 held = self._turns.get(turn_id)
                 if held is not None:
@@ -107,7 +107,9 @@ class Participant:
         held = self._turns.get(given.envelope.id)
         if held is not None:
             for step in given.steps:
-                held[0].answered(step)
+                if step.kind == "ask":
+                    kind: Literal["reply", "error"] = "error" if step.state == "failed" else "reply"
+                    held[0].answered(step.key, step.nth, kind, step.result)
             return
         turn = Turn(given.envelope, given.info, self._lane, self._services, given.steps, self._clock)
         task = asyncio.get_running_loop().create_task(self._handle(turn))

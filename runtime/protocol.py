@@ -80,10 +80,13 @@ class TurnGiven:
 
 @frozen
 class StepAnswered:
-    """An ask of an open turn is answered."""
+    """An ask of an open turn, the nth of that key, is answered with that body."""
 
     turn_id: str
-    step: Step
+    key: str
+    nth: int
+    kind: Literal["reply", "error"]
+    body: str
 
 
 @frozen

@@ -47,7 +47,7 @@ class Turn:
         self._clock = clock
         self._recorded = {step.place: step for step in steps if step.state != "intent"}
         self._counts: Counter[str] = Counter()
-        self._asks: dict[tuple[str, int], asyncio.Future[Step]] = {}
+        self._asks: dict[tuple[str, int], asyncio.Future[tuple[bool, str]]] = {}
         self._last = 0
         self._random: random.Random | None = None
         self.replayed = 0
@@ -101,6 +101,7 @@ class Turn:
         step = self._recorded.get((key, nth))
         if step is not None:
             self.replayed += 1
+            failed, answer = step.state == "failed", step.result
         else:
             await self._lane.settled(self._last)
             envelope = Envelope(
@@ -108,13 +109,13 @@ class Turn:
                 sender=self.envelope.receiver, receiver=receiver, body=text, cause=self.id,
                 step_key=key, step_nth=nth, at=self._clock(),
             )  # fmt: skip
-            future: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
             self._asks[key, nth] = future
             self._lane.post(MessageSent(envelope=envelope))
             trace_message(envelope, self.info)
-            step = await future
-        data = from_json(step.result)
-        if step.state == "failed":
+            failed, answer = await future
+        data = from_json(answer)
+        if failed:
             raise CallsheetError.from_dict(data)
         return data
 
@@ -137,13 +138,11 @@ class Turn:
         self._counts["uuid"] += 1
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{self._counts['uuid']}"))
 
-    def answered(self, step: Step) -> None:
+    def answered(self, key: str, nth: int, kind: Literal["reply", "error"], body: str) -> None:
         """An ask of this turn is answered (the participant calls this)."""
-        future = self._asks.get(step.place)
-        if future is None:
-            self._recorded[step.place] = step
-        elif not future.done():
-            future.set_result(step)
+        future = self._asks.get((key, nth))
+        if future is not None and not future.done():
+            future.set_result((kind == "error", body))
 
     def _place(self, kind: str, input_digest: str) -> tuple[str, int]:
         key = step_key(kind, input_digest)

@@ -87,8 +87,8 @@ class Runs(RuleBasedStateMachine):
                     self.steps.append(step)
                 case Deliver(envelope=envelope):
                     self.delivered.append(envelope.id)
-                case Resolve(turn_id=turn_id, step=step):
-                    self.resolved.append((turn_id, step.place))
+                case Resolve(turn_id=turn_id, key=key, nth=nth):
+                    self.resolved.append((turn_id, (key, nth)))
                 case Recall():
                     pass
                 case CancelTurn(turn_id=turn_id):
