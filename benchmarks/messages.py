@@ -136,9 +136,7 @@ async def measure(rounds: int = ROUNDS, runs_in_flight: int = 1000) -> dict[str,
             }
             for _ in range(rounds):
                 found["raw_idle"].append(await raw.seconds_a_message(100, 1))
-                found["ours_idle"].append(
-                    sum([await runs_through(host, 1) for _ in range(5)]) / 5
-                )
+                found["ours_idle"].append(sum([await runs_through(host, 1) for _ in range(5)]) / 5)
                 found["raw_load"].append(await raw.seconds_a_message(runs_in_flight * 2, runs_in_flight))
                 found["ours_load"].append(await runs_through(host, runs_in_flight))
         finally:
