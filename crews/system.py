@@ -50,7 +50,9 @@ class System:
         elif host == "ray":
             from callsheet.runtime.ray_host import RayHost
 
-            self.host = RayHost(config, address=ray_address(settings), progress=progress)
+            address = ray_address(settings)
+            token_path = ray_token(settings, address)
+            self.host = RayHost(config, address=address, token_path=token_path, progress=progress)
         else:
             raise SettingsError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
         self._launched: dict[int, tuple[Crew, str]] = {}
@@ -203,6 +205,14 @@ def ray_address(settings: Settings) -> str | None:
         return os.environ["RAY_ADDRESS"]
     head = running_head(settings.home)
     return None if head is None else head.address
+
+
+def ray_token(settings: Settings, address: str | None) -> str | None:
+    """Where the token lies that the head at that address asks for, if `callsheet up` started it."""
+    from callsheet.runtime.head import running_head
+
+    head = None if address is None else running_head(settings.home)
+    return head.token_path if head is not None and head.address == address else None
 
 
 def trace_url(endpoint: str | None, project: str, run_id: str) -> tuple[str, str] | None:

@@ -7,9 +7,11 @@ import contextlib
 import logging
 import os
 import queue
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from callsheet.core.errors import ClusterError
@@ -28,26 +30,39 @@ ATTEMPTS = 3
 """On a loaded machine a start can time out; the next attempt mostly succeeds."""
 
 
+PROBE_TIMEOUT_S = 5.0
+
+
 def is_connected() -> bool:
     """Whether this process is connected to Ray already."""
     ray = sys.modules.get("ray")
     return bool(ray is not None and ray.is_initialized())
 
 
+def token_environment(token_path: Path | str) -> dict[str, str]:
+    """What makes Ray's processes ask for the token in that file, and show it."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_path)}
+
+
 def connect(
-    address: str | None, *, hidden: tuple[str, ...] = (), progress: Callable[[str], None] = lambda _: None
+    address: str | None,
+    *,
+    token_path: str | None = None,
+    hidden: tuple[str, ...] = (),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Connect this process to Ray; True if a local Ray was started for it, which ends with this process.
 
-    With an address the cluster there is joined. The environment variables `hidden` (keys) are not passed
-    on to a Ray that is started here. Raises ClusterError. Blocks for up to about 20 s.
+    With an address the cluster there is joined, with the token in `token_path` if it wants one. The
+    environment variables `hidden` (keys) are not passed on to a Ray that is started here. Raises
+    ClusterError. Blocks for up to about 20 s.
     """
     if is_connected():
         return False
     # Set only where nothing else was wished for, and only as far as joining another cluster allows.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if address is not None:
-        _join(address, progress)
+        _join(address, token_path, progress)
         return False
     progress("starting Ray on this machine")
     _in_lasting_thread(lambda: _start(hidden, progress))
@@ -72,18 +87,81 @@ def ship_by_value(modules: Iterable[str]) -> None:
             cloudpickle.register_pickle_by_value(sys.modules[name])
 
 
-def _join(address: str, progress: Callable[[str], None]) -> None:
+def _join(address: str, token_path: str | None, progress: Callable[[str], None]) -> None:
+    progress(f"joining Ray at {address}")
+    already = "ray" in sys.modules
+    loopback = _only_on_loopback(address)
+    if token_path is not None:
+        os.environ.update(token_environment(token_path))
     import ray
 
-    progress(f"joining Ray at {address}")
+    if token_path is not None and already:
+        # Ray read its environment when it was imported.
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+    if loopback:
+        # Ray would put the machine's outer address in the place of 127.0.0.1, where this head does not listen.
+        from ray._private import ray_constants
+
+        ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises many types here, RuntimeError and its own among them
-        raise ClusterError(
-            f"there is no Ray cluster at {address}: {_first_line(error)}",
-            hint="Start one with `callsheet up`, mend the address (--address, CALLSHEET_ADDRESS or "
-            "RAY_ADDRESS), or unset it to use a Ray of this run's own.",
-        ) from error
+        raise _no_cluster(address, _first_line(error)) from error
+
+
+def _only_on_loopback(address: str) -> bool:
+    """Whether the head listens on loopback alone. Raises ClusterError if it does not listen at all.
+
+    Asked before Ray is, which tries for minutes to reach what is not there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        return False  # "auto", "local": Ray's own words
+    host = host.strip("[]")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        refusal = _refusal(host, int(port))
+        if refusal is not None:
+            raise _no_cluster(address, refusal)
+        return False
+    outer = _outer_address()
+    if outer != "127.0.0.1" and _refusal(outer, int(port)) is None:
+        return False
+    refusal = _refusal(host, int(port))
+    if refusal is not None:
+        raise _no_cluster(address, refusal)
+    return not address.startswith("ray://")
+
+
+def _outer_address() -> str:
+    """The address by which other machines know this one, as Ray finds it; 127.0.0.1 if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("8.8.8.8", 80))  # sends nothing: it only chooses the way
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _refusal(host: str, port: int) -> str | None:
+    """Why nobody can be reached there; None if somebody can."""
+    try:
+        with socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _no_cluster(address: str, why: str) -> ClusterError:
+    return ClusterError(
+        f"there is no Ray cluster at {address}: {why}",
+        hint="Start one with `callsheet up`, mend the address (--address, CALLSHEET_ADDRESS or "
+        "RAY_ADDRESS), or unset it to use a Ray of this run's own. A cluster that asks for a token wants "
+        "RAY_AUTH_MODE=token.",
+    )
 
 
 def _start(hidden: tuple[str, ...], progress: Callable[[str], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from callsheet.core.errors import ClusterError
-from callsheet.runtime.cluster import LOCAL_ENVIRONMENT
+from callsheet.runtime.cluster import LOCAL_ENVIRONMENT, token_environment
 from callsheet.tracing.phoenix.identity import end, identity
 
 START_TIMEOUT_S = 90.0
@@ -22,12 +23,17 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A Ray head of ours. `known_as` tells its process from a later one of the same pid."""
+    """A Ray head of ours. `known_as` tells its process from a later one of the same pid.
+
+    Whoever holds the token in `token_path` may use it: on a machine of several people, loopback alone
+    would let each of them run code as its owner.
+    """
 
     pid: int
     known_as: str
     address: str
     log_path: str
+    token_path: str
 
 
 def running_head(home: Path) -> Head | None:
@@ -53,8 +59,11 @@ def start_head(
     folder = _record(home).parent
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    environment = {**os.environ, **LOCAL_ENVIRONMENT}
-    for name in (*hidden, "RAY_ADDRESS"):
+    token_path = _token(folder)
+    environment = {**os.environ, **LOCAL_ENVIRONMENT, **token_environment(token_path)}
+    # Our actors stay until they are told to go: Ray would wait for them in vain before it ends.
+    environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
+    for name in (*hidden, "RAY_ADDRESS", "RAY_AUTH_TOKEN"):
         environment.pop(name, None)
     log_path = folder / "head.log"
     command = [
@@ -67,7 +76,7 @@ def start_head(
         )  # fmt: skip
     head = Head(
         pid=process.pid, known_as=identity(process.pid) or "", address=f"127.0.0.1:{port}",
-        log_path=str(log_path),
+        log_path=str(log_path), token_path=str(token_path),
     )  # fmt: skip
     try:
         _wait_until_up(process, port, log_path)
@@ -87,6 +96,15 @@ def stop_head(home: Path) -> bool:
         _end(head)
     _record(home).unlink(missing_ok=True)
     return head is not None
+
+
+def _token(folder: Path) -> Path:
+    """A new token, in a file that its owner alone can read."""
+    path = folder / "auth_token"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    return path
 
 
 def _record(home: Path) -> Path:

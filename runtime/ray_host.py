@@ -36,10 +36,11 @@ class RayHost:
         config: HostConfig,
         *,
         address: str | None = None,
+        token_path: str | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
-        self._address = address
+        self._address, self._token_path = address, token_path
         self._progress = progress
         self._id = f"driver-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._handles: dict[str, Any] = {}
@@ -58,8 +59,9 @@ class RayHost:
     async def open(self, services: Sequence[ServiceSpec]) -> None:
         """Connect to Ray; find the coordinator and the services there, or start them."""
         self._owns_ray = await asyncio.to_thread(
-            connect, self._address, hidden=self._config.hidden, progress=self._progress
-        )
+            connect, self._address, token_path=self._token_path, hidden=self._config.hidden,
+            progress=self._progress,
+        )  # fmt: skip
         if self._config.tracing is not None:
             tracing.configure(self._config.tracing)
         self._handles[COORDINATOR] = create_coordinator(self._config)
@@ -93,14 +95,16 @@ class RayHost:
         for spec in participants:
             ship_by_value(spec.modules)
         self._progress(f"starting {len(names)} agents" if len(names) > 1 else "starting the crew")
-        creating = [
-            create_participant(self._config, name, i, spec, self._handles)
-            for spec in participants
-            for i in range(spec.replicas)
-        ]
+        # The name first: what is launched under it already must not be touched.
+        await self.client.query("launch", name=name, names=names, description=description, new=True)
+        creating: list[Any] = []
         self._launched[name] = creating
         try:
-            await self.client.query("launch", name=name, names=names, description=description, new=True)
+            creating.extend(
+                create_participant(self._config, name, i, spec, self._handles)
+                for spec in participants
+                for i in range(spec.replicas)
+            )
             await self._all_ready(creating, f"the agents of {name}")
         except BaseException:
             await self.stop(name)
