@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from callsheet.agents.output import output_type
+from callsheet.core.canonical import to_json
 from callsheet.core.errors import DefinitionError
 from callsheet.roles import Role
 from callsheet.tools import Tool, find_tool
 
-_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 _TAKEN = ("flow", "person", "user")
 
 
@@ -39,13 +40,17 @@ class Agent:
         max_tokens: int | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.match(name) or name in _TAKEN:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
             raise DefinitionError(
                 f"an agent cannot be called {name!r}",
                 hint="Use a letter, then letters, digits, _ or - (at most 48), and not flow, person or user.",
             )
         self.name = name
         self.role = Role.of(role or name)
+        if isinstance(tools, (str, Tool)) or not isinstance(tools, Iterable):
+            raise DefinitionError(
+                f"agent {name!r}: tools is {tools!r}", hint="It is a list of tools: tools=[…]."
+            )
         self.tools = tuple(_tool(name, item) for item in tools)
         twice = sorted({t.name for t in self.tools if [u.name for u in self.tools].count(t.name) > 1})
         if twice:
@@ -53,8 +58,10 @@ class Agent:
                 f"agent {name!r} has two tools called {twice[0]!r}",
                 hint="@tool(name=…) gives one another name.",
             )
-        if replicas < 1:
-            raise DefinitionError(f"agent {name!r}: replicas is {replicas}", hint="It must be 1 or more.")
+        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
+            raise DefinitionError(
+                f"agent {name!r}: replicas is {replicas!r}", hint="It must be a whole number, 1 or more."
+            )
         self.model = model
         self.output = output
         if output is not None:
@@ -63,6 +70,13 @@ class Agent:
         self.resources = dict(resources or {})
         self.temperature, self.max_tokens = temperature, max_tokens
         self.extra = dict(extra or {})
+        try:
+            to_json(self.extra)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(
+                f"agent {name!r}: extra has no JSON form: {error}",
+                hint="It goes into the provider's request as it is: plain data only.",
+            ) from error
 
     def __repr__(self) -> str:
         return f"<Agent {self.name}>"

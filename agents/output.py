@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from typing import Any
 
+import pydantic_core
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from callsheet.core.canonical import to_json
-from callsheet.core.errors import DefinitionError
+from callsheet.core.errors import DefinitionError, UsageError
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
@@ -26,14 +29,19 @@ class OutputType:
     """
 
     def __init__(self, type_: Any) -> None:
+        fault = "it is a function" if inspect.isroutine(type_) else ""
         try:
             self._adapter: TypeAdapter[Any] = TypeAdapter(type_)
             schema = self._adapter.json_schema()
-        except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
+        except (PydanticUserError, NameError) as error:
+            fault = str(error).splitlines()[0]
+        except (SyntaxError, TypeError, LookupError):  # pydantic's own, for what is no type at all
+            fault = "it is no type"
+        if fault:
             raise DefinitionError(
-                f"{type_!r} cannot be an output: {str(error).splitlines()[0]}",
+                f"{type_!r} cannot be an output: {fault}",
                 hint="Give a pydantic model, a dataclass, or a type made of plain types.",
-            ) from error
+            )
         self.wrapped = schema.get("type") != "object"
         if self.wrapped:
             definitions = schema.pop("$defs", None)
@@ -46,38 +54,63 @@ class OutputType:
         self.schema = to_json(schema)
 
     def read(self, text: str) -> Any:
-        """The answer as JSON-compatible data. Raises OutputFormatError with what is wrong with it."""
+        """The answer as JSON-compatible data, as the model wrote it and after the check that it fits.
+
+        Raises OutputFormatError with what is wrong with it.
+        """
         try:
-            value = self._adapter.validate_json(self._unwrapped(_json_part(text)))
+            data = pydantic_core.from_json(_json_part(text), allow_inf_nan=False)
+        except (ValueError, TypeError) as error:  # TypeError: text that is no Unicode
+            raise OutputFormatError(f"- the answer: it is not JSON ({error})") from error
+        if self.wrapped and isinstance(data, dict) and set(data) == {"value"}:
+            data = data["value"]
+        try:
+            self.value(data)
         except ValidationError as error:
             raise OutputFormatError(_explained(error)) from error
-        return self._adapter.dump_python(value, mode="json")
+        return data
 
     def value(self, data: Any) -> Any:
-        """The typed value of what `read` returned."""
-        return self._adapter.validate_python(data)
+        """The typed value of what `read` or `data` returned. Raises pydantic's ValidationError."""
+        # As JSON, for that is what it is: strict models take a date from JSON text, but not from a str.
+        return self._adapter.validate_json(to_json(data))
 
-    def _unwrapped(self, text: str) -> str:
-        if not self.wrapped:
-            return text
-        try:
-            data = TypeAdapter(dict[str, Any]).validate_json(text)
-        except ValidationError:
-            return text
-        return to_json(data["value"]) if set(data) == {"value"} else text
+    def data(self, value: Any) -> Any:
+        """A value of the type, or one that can be made into it, as JSON-compatible data.
+
+        Raises pydantic's ValidationError for one that does not fit.
+        """
+        checked = self._adapter.validate_python(value)
+        return self._adapter.dump_python(checked, mode="json", by_alias=True, round_trip=True)
+
+
+def output_type(type_: Any) -> OutputType:
+    """The OutputType of a type, made once. Raises DefinitionError for what cannot be one."""
+    try:
+        return _known(type_)
+    except TypeError:  # not hashable, as some Annotated types are not
+        return OutputType(type_)
 
 
 @functools.lru_cache(maxsize=256)
-def output_type(type_: Any) -> OutputType:
-    """The OutputType of a type, made once."""
+def _known(type_: Any) -> OutputType:
     return OutputType(type_)
 
 
 def data_of(value: Any) -> Any:
-    """A value as JSON-compatible data: pydantic models, dataclasses and plain types."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    """A value as JSON-compatible data: pydantic models, dataclasses and plain types.
+
+    Raises UsageError for what has no JSON form.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
         return value
-    return _ANY.dump_python(value, mode="json")
+    try:
+        return _ANY.dump_python(value, mode="json", by_alias=True)
+    except (PydanticSerializationError, ValueError) as error:
+        raise UsageError(
+            f"a {type(value).__name__} cannot be sent: {str(error).splitlines()[0]}",
+            hint="What agents and crews are given and return is text, plain data, or a pydantic model.",
+        ) from error
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

@@ -1,0 +1,94 @@
+"""What can be an agent, and what is refused at once with a word on what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from callsheet.agents import Agent
+from callsheet.core.errors import DefinitionError, UnknownNameError, UsageError
+from callsheet.roles import Role
+from callsheet.tools import tool
+
+
+@tool
+def lookup(order: int) -> str:
+    """Look up an order."""
+    return str(order)
+
+
+@pytest.mark.parametrize("name", ["clerk", "Clerk_2", "a-b", "x" * 48])
+def test_a_name_is_a_letter_then_letters_digits_or_marks(name: str) -> None:
+    assert Agent(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "2nd", "two words", "clerk\n", "a/b", "é", "x" * 49, "flow", "person", "user", None, 7]
+)
+def test_other_names_are_refused(name: Any) -> None:
+    with pytest.raises(DefinitionError, match="cannot be called") as caught:
+        Agent(name)
+    assert caught.value.exit_status == 2
+    assert "letter" in caught.value.hint
+
+
+def test_a_role_is_a_ready_one_by_name_or_instructions_or_a_card() -> None:
+    card = Role(name="clerk", purpose="You look after orders.")
+    assert Agent("a", role="researcher").role.name == "researcher"
+    assert Agent("a", role="You look after orders.").role.purpose == "You look after orders."
+    assert Agent("a", role=card).role is card
+
+
+def test_an_agent_without_a_role_has_the_ready_one_of_its_name() -> None:
+    assert Agent("critic").role == Agent("x", role="critic").role
+
+
+def test_a_role_of_nothing_is_refused() -> None:
+    with pytest.raises(DefinitionError):
+        Agent("a", role="  ")
+    with pytest.raises(DefinitionError):
+        Agent("a", role=5)  # type: ignore[arg-type]
+
+
+def test_tools_are_tools_plain_functions_or_names_of_built_in_ones() -> None:
+    def plain(x: int) -> int:
+        """Double it."""
+        return 2 * x
+
+    agent = Agent("a", tools=[lookup, plain, "read_file"])
+    assert [t.name for t in agent.tools] == ["lookup", "plain", "read_file"]
+
+
+def test_two_tools_of_one_name_are_refused_by_name() -> None:
+    with pytest.raises(DefinitionError, match=r"'a' has two tools called 'lookup'"):
+        Agent("a", tools=[lookup, lookup])
+
+
+def test_an_unknown_tool_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="read_fil") as caught:
+        Agent("a", tools=["read_fil"])
+    assert "read_file" in caught.value.hint
+
+
+@pytest.mark.parametrize("tools", [[5], [None], "read_file", lookup])
+def test_what_is_no_list_of_tools_is_refused(tools: Any) -> None:
+    with pytest.raises(DefinitionError, match="tool"):
+        Agent("a", tools=tools)
+
+
+@pytest.mark.parametrize("output", [object(), 5, lambda x: x, [str], {"a": int}, "no type"])
+def test_an_output_that_is_no_type_is_refused_at_once(output: Any) -> None:
+    with pytest.raises(DefinitionError, match="cannot be an output"):
+        Agent("a", output=output)
+
+
+@pytest.mark.parametrize("replicas", [0, -1, 1.5, "2", True])
+def test_replicas_is_a_whole_number_above_zero(replicas: Any) -> None:
+    with pytest.raises(DefinitionError, match="replicas"):
+        Agent("a", replicas=replicas)
+
+
+def test_extra_must_be_json() -> None:
+    with pytest.raises(UsageError, match="extra"):
+        Agent("a", extra={"when": object()})
