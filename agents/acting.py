@@ -12,7 +12,7 @@ from typing import Any
 
 from callsheet import tracing
 from callsheet.core.canonical import digest, from_json, to_json
-from callsheet.core.errors import CallsheetError, LimitError, ToolError
+from callsheet.core.errors import LimitError, ToolError
 from callsheet.core.ids import turn_span_id
 from callsheet.core.limits import RunUsage
 from callsheet.memory.service import Search
@@ -125,8 +125,8 @@ class Acting:
             # The tool's own fault. The model may find another way, and people see it in the trace.
             log.warning("%s in run %s", failure.message, turn.info.run_id, exc_info=failure)
             error = failure.message
-        except CallsheetError as failure:
-            error = str(failure)
+        except asyncio.CancelledError:
+            error = "the call was stopped"
             raise
         finally:
             self._trace(tool, call, content, error, started)

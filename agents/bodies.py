@@ -64,4 +64,4 @@ def _harmless(text: str) -> str:
 
 
 def _attribute(name: str) -> str:
-    return re.sub(r'[<>"\n]', "_", name)
+    return re.sub(r'[<>"\r\n]', "_", name)

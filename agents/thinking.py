@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from callsheet.agents.acting import Acting
@@ -65,13 +64,16 @@ class Thinker:
             conversation.add(user(repair_prompt(attempt["fault"])))
         acting = Acting(self._agent.name, self._tools, turn)
         repairs = 0
-        for _ in range(turn.info.limits.model_calls_per_turn):
-            reply = await self._think(turn, conversation, body)
+        allowed = turn.info.limits.model_calls_per_turn
+        for number in range(1, allowed + 1):
+            reply = await self._think(turn, conversation)
             conversation.add(reply.message)
+            self._check_stop(turn, reply)
             if reply.message.tool_calls:
-                conversation.add(tool_results(*await acting.run(reply.message.tool_calls)))
+                if number < allowed:  # nobody would read the last call's results
+                    conversation.add(tool_results(*await acting.run(reply.message.tool_calls)))
                 continue
-            text = self._answer(reply)
+            text = reply.message.text
             if self._output is None or "output_format" in body:
                 return {"output": text}  # whoever asked for a format checks it, having the type
             try:
@@ -86,14 +88,13 @@ class Thinker:
                     ) from None  # fmt: skip
                 repairs += 1
                 conversation.add(user(repair_prompt(str(fault))))
-        allowed = turn.info.limits.model_calls_per_turn
         raise LimitError(
             f"{self._agent.name} had no answer after {allowed} model calls in one turn",
             run_id=turn.info.run_id, limit="model_calls_per_turn", allowed=allowed, used=allowed,
             partial=conversation.last_text, hint="Raise Limits.model_calls_per_turn, or give it a smaller task.",
         )  # fmt: skip
 
-    async def _think(self, turn: Turn, conversation: _Conversation, body: Mapping[str, Any]) -> ModelReply:
+    async def _think(self, turn: Turn, conversation: _Conversation) -> ModelReply:
         options = from_json(turn.info.options)
         model = options.get("model") or self._agent.model or options.get("default_model") or "offline"
 
@@ -112,19 +113,21 @@ class Thinker:
         data = await turn.step("llm", model, digest(model, conversation.digest), call, shown_input=shown)
         return reply_from_data(data)
 
-    def _answer(self, reply: ModelReply) -> str:
+    def _check_stop(self, turn: Turn, reply: ModelReply) -> None:
         text = reply.message.text
         if reply.stop in ("refusal", "content_filter"):
             raise AgentError(
                 f"{self._agent.name}: the model would not answer ({reply.stop}): {text[:300]}",
-                agent=self._agent.name, hint="Change the task or the role, or use another model.",
+                agent=self._agent.name, run_id=turn.info.run_id, partial=text,
+                hint="Change the task or the role, or use another model.",
             )  # fmt: skip
-        if reply.stop == "length":
+        if reply.stop == "length" and not reply.message.tool_calls:
+            # A call that was cut off is told to the model as arguments that do not parse.
             raise AgentError(
                 f"{self._agent.name}: the model's answer was cut off at its token limit",
-                agent=self._agent.name, partial=text, hint="Raise the agent's max_tokens.",
+                agent=self._agent.name, run_id=turn.info.run_id, partial=text,
+                hint="Raise the agent's max_tokens.",
             )  # fmt: skip
-        return text
 
 
 class _Conversation:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import traceback
 import typing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from callsheet.agents import Agent
 from callsheet.agents.bodies import as_text, ask_body
 from callsheet.agents.output import OutputFormatError, OutputType, data_of, output_type
 from callsheet.agents.thinking import REPAIRS
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import DefinitionError, OutputError, UsageError, unknown_name
+from callsheet.core.errors import (
+    CallsheetError,
+    DefinitionError,
+    OutputError,
+    RunError,
+    UsageError,
+    unknown_name,
+)
 from callsheet.models.messages import OutputSpec
 from callsheet.runtime.turns import Turn
+
+log = logging.getLogger(__name__)
 
 FlowFunction = Callable[..., Awaitable[Any]]
 
@@ -110,21 +121,65 @@ class FlowHandler:
     def __init__(self, flow: FlowFunction, outputs: Mapping[str, Any]) -> None:
         self._flow = flow
         self._outputs = outputs
-        self._input = _input_adapter(flow)
+        self._input = flow_input(flow)
+        declared = flow_output(flow)
+        self._output = None if declared is None else output_type(declared)
 
     async def __call__(self, turn: Turn) -> dict[str, Any]:
         """One run: the reply's body, `{"output": …}`."""
         data = from_json(turn.envelope.body)["input"]
         if self._input is not None:
             try:
-                data = self._input.validate_python(data)
+                data = self._input.value(data)
             except ValidationError as error:
-                fault = error.errors()[0]
                 raise UsageError(
-                    f"the crew's input does not fit its flow: {fault['msg']} (got {str(data)[:120]!r})",
+                    f"the crew's input does not fit its flow: {_fault(error)} (got {str(data)[:120]!r})",
                     hint="Give an input of the type that the flow's second parameter has.",
                 ) from error
-        return {"output": data_of(await self._flow(FlowRun(turn, self._outputs), data))}
+        try:
+            returned = await self._flow(FlowRun(turn, self._outputs), data)
+        except CallsheetError:
+            raise
+        except Exception as error:
+            # A fault of the script: people look for its line, which a library's below it would hide.
+            log.exception("the flow of %s failed in run %s", turn.info.crew, turn.info.run_id)
+            raise RunError(
+                f"the flow failed: {type(error).__name__}: {error}{_line_of(self._flow, error)}",
+                run_id=turn.info.run_id,
+            ) from error
+        return {"output": self._data_of(returned)}
+
+    def _data_of(self, returned: Any) -> Any:
+        if self._output is None:
+            return data_of(returned)
+        try:
+            return self._output.data(returned)
+        except ValidationError as error:
+            raise OutputError(
+                f"the flow returned what does not fit the {self._output.name} that it declares: {_fault(error)}",
+                partial=_shown(returned), hint="Return that type, or change what stands after `->`.",
+            ) from error  # fmt: skip
+
+
+def _fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
+
+
+def _shown(value: Any) -> Any:
+    try:
+        return data_of(value)
+    except UsageError:
+        return repr(value)[:1000]
+
+
+def _line_of(flow: Any, error: BaseException) -> str:
+    """Where it happened: the innermost line in the flow's own file, or the innermost of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(flow), "__code__", None)
+    own = [f for f in frames if code is not None and f.filename == code.co_filename]
+    return f" ({(own or frames)[-1].filename}:{(own or frames)[-1].lineno})" if frames else ""
 
 
 class Chain:
@@ -145,36 +200,42 @@ class Chain:
 
 def check_flow(flow: Any) -> None:
     """Raises DefinitionError for what cannot be a flow."""
+    name = getattr(flow, "__name__", repr(flow))
     if not inspect.iscoroutinefunction(flow):
         raise DefinitionError(
-            f"the flow {getattr(flow, '__name__', flow)!r} is not an `async def`",
+            f"the flow {name!r} is not an `async def`",
             hint="A flow is `async def name(run, input): …`, with `await run.ask(agent, …)` in it.",
         )
-    parameters = list(inspect.signature(flow).parameters.values())
-    if len(parameters) < 2 or any(p.default is p.empty for p in parameters[2:]):
+    try:
+        inspect.signature(flow).bind(None, None)
+    except TypeError:
         raise DefinitionError(
-            f"the flow {flow.__name__!r} must take two arguments",
-            hint=f"async def {flow.__name__}(run, input): …",
-        )
+            f"the flow {name!r} must take two arguments", hint=f"async def {name}(run, input): …"
+        ) from None
+    for what, check in (("input", flow_input), ("output", lambda f: output_type(flow_output(f) or str))):
+        try:
+            check(flow)
+        except DefinitionError as error:
+            raise DefinitionError(f"the flow {name!r}: {what}: {error.message}", hint=error.hint) from error
 
 
 def flow_output(flow: Any) -> Any:
     """The type that a flow says it returns, or None."""
-    hints = _hints(flow)
-    wanted = hints.get("return")
+    wanted = _hints(flow).get("return")
     return None if wanted in (None, type(None), Any, str) else wanted
 
 
-def _input_adapter(flow: Any) -> TypeAdapter[Any] | None:
+def flow_input(flow: Any) -> OutputType | None:
+    """The type that a flow says it is given, or None. Raises DefinitionError for one that JSON cannot carry."""
     if isinstance(flow, Chain):
         return None
-    name = list(inspect.signature(flow).parameters)[1]
-    hint = _hints(flow).get(name)
-    return None if hint in (None, Any) else TypeAdapter(hint)
+    parameters = list(inspect.signature(flow).parameters.values())
+    hint = None if len(parameters) < 2 else _hints(flow).get(parameters[1].name)
+    return None if hint in (None, Any) else output_type(hint)
 
 
 def _hints(flow: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(flow)
+        return typing.get_type_hints(flow, include_extras=True)
     except (NameError, TypeError):
         return {}  # names known to type checkers only: nothing to check with
