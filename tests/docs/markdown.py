@@ -1,0 +1,48 @@
+"""The fenced blocks of README and docs: what the tests of this folder run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+_BLOCK = re.compile(
+    r"(?:^<!-- no test: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One fenced block; `untested` is the reason written above it, or ""."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    untested: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as `docs/tools.md:12`."""
+        return f"{self.page}:{self.line}"
+
+
+def blocks(language: str) -> list[Block]:
+    """All blocks of a language, in the order of the pages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in _BLOCK.finditer(text):
+            if match["language"] == language:
+                found.append(
+                    Block(
+                        page=page.relative_to(ROOT).as_posix(),
+                        line=text.count("\n", 0, match.start("code")) + 1,
+                        language=language, code=match["code"], untested=match["reason"] or "",
+                    )
+                )  # fmt: skip
+    return found
