@@ -62,6 +62,10 @@ def _run(args: list[str]) -> int:
         return 2
     except typer.Abort:
         return INTERRUPTED
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's way of ending then
+            raise BrokenPipeError from None
+        raise
     return status if isinstance(status, int) else 0
 
 

@@ -1,0 +1,163 @@
+"""What only a process of its own shows: streams, signals, closed pipes, and what is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ended
+
+Callsheet = Callable[..., Ended]
+Begin = Callable[..., subprocess.Popen[str]]
+
+
+def test_json_on_standard_output_can_be_parsed(callsheet: Callsheet) -> None:
+    ended = callsheet(
+        "run", "research", "--inline", "--json", "--docs", "README.md", "What does a crash cost?"
+    )
+    assert ended.status == 0
+    assert ended.data["status"] == "done"
+    assert "[README.md#L" in ended.data["output"]
+
+
+def test_ctrl_c_cancels_the_run(begin: Begin, callsheet: Callsheet) -> None:
+    with begin("run", "slow.py", "--inline", "--json", "hello") as process:
+        wait_for(process, "clerk → slow")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["status"] == "cancelled"
+    assert "Traceback" not in err
+    assert callsheet("runs", "--json").data[0]["status"] == "cancelled"
+
+
+def wait_for(process: subprocess.Popen[str], told: str) -> None:
+    """Read the process's standard error until it tells that."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if told in line:
+            return
+    raise AssertionError("".join(seen))
+
+
+def test_a_closed_pipe_ends_it_quietly(begin: Begin) -> None:
+    with begin("roles", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_closed_pipe_for_the_conversation_ends_it_quietly(begin: Begin) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with begin("run", "research", "--inline", "--docs", "README.md", "a crash?", stderr=writer) as process:
+        os.close(writer)
+        process.communicate(timeout=60)
+    assert process.returncode == 141
+
+
+def test_colours_are_for_terminals_and_not_with_no_color(folder: Path, home: Path) -> None:
+    args = ["run", "research", "--inline", "--docs", "README.md", "What does a crash cost?"]
+    assert "\x1b[" in on_terminal(folder, args, {"TERM": "xterm-256color"})
+    plain = on_terminal(folder, args, {"TERM": "xterm-256color", "NO_COLOR": "1"})
+    assert "\x1b[3" not in plain.replace("\x1b[2m", "")
+    assert "[README.md#L" in plain
+
+
+def on_terminal(folder: Path, args: list[str], environment: dict[str, str]) -> str:
+    """What a person sees: standard output and error of a process that has a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from callsheet.cli import main; main()", *args],
+        cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # Linux says so when the other end is closed
+        assert process.wait(60) == 0
+    os.close(ours)
+    return seen.decode()
+
+
+def test_a_missing_input_on_a_terminal_does_not_wait_for_one(folder: Path, home: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", "from callsheet.cli import main; main()", "run", "research", "--inline"],
+        cwd=folder, stdin=theirs, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert "the INPUT is missing" in done.stderr
+
+
+def test_help_imports_nothing_heavy(folder: Path) -> None:
+    code = (
+        "import sys\nfrom callsheet.cli.entry import command_line\ncommand_line(['--help'])\n"
+        "print([m for m in ('ray', 'openai', 'anthropic', 'faiss', 'numpy', 'pydantic', 'sqlalchemy',"
+        " 'opentelemetry', 'aiohttp') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("crew = Crew(\n", "line 1: SyntaxError"),
+        ("import os\n\nraise RuntimeError('[/] no')\n", "line 3: RuntimeError: [/] no"),
+        ("x = 1\n", "there is no crew in"),
+    ],
+)
+def test_a_broken_crew_file_is_told_without_a_traceback(
+    callsheet: Callsheet, folder: Path, source: str, told: str
+) -> None:
+    (folder / "broken.py").write_text(source)
+    ended = callsheet("run", "broken.py", "--inline", "hello")
+    assert ended.status == 2
+    assert told in ended.err
+
+
+def test_the_debug_variable_shows_the_traceback(begin: Begin) -> None:
+    with begin("tools", "nothing", env={**os.environ, "CALLSHEET_DEBUG": "1"}) as process:
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" in err
+
+
+def test_the_doctor_finds_nothing_broken_here(callsheet: Callsheet) -> None:
+    ended = callsheet("doctor", "--json")
+    assert [finding for finding in ended.data if finding["state"] == "broken"] == []
+    assert ended.status == 0
+    assert all(finding["state"] == "ok" or finding["remedy"] for finding in ended.data)
+
+
+def test_the_doctor_finds_what_is_broken(callsheet: Callsheet, home: Path) -> None:
+    home.mkdir()
+    (home / "journal.db").write_text("this is no database" * 100)
+    ended = callsheet("doctor", "--json", "--address", "127.0.0.1:1")
+    assert ended.status == 1
+    broken = {finding["check"]: finding for finding in ended.data if finding["state"] == "broken"}
+    assert set(broken) == {"journal", "cluster"}
+    assert all(finding["remedy"] for finding in broken.values())
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(callsheet: Callsheet) -> None:
+    ended = callsheet("run", "research", "--address", "127.0.0.1:1", "hello")
+    assert ended.status == 1
+    assert "there is no Ray cluster at 127.0.0.1:1" in ended.err
+    assert "`callsheet up`" in ended.err

@@ -1,0 +1,146 @@
+"""`callsheet run`, inline, in this process."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Callsheet
+
+QUESTION = "How does callsheet survive a crash?"
+CREW = """
+from callsheet import Agent, Crew
+crew = Crew("desk", agents=[Agent("clerk", role="You answer.")])
+"""
+
+
+def test_research_answers_with_citations_to_the_documents(callsheet: Callsheet, documents: Path) -> None:
+    ended = callsheet("run", "research", "--inline", "--docs", "docs", "README.md", QUESTION)
+    assert ended.status == 0
+    assert "[README.md#L" in ended.out
+    assert "every finished step is kept in the journal" in ended.out
+
+
+def test_the_conversation_goes_to_standard_error(callsheet: Callsheet, documents: Path) -> None:
+    ended = callsheet("run", "research", "--inline", "--docs", "docs", "README.md", QUESTION)
+    for part in ("you → research", "researcher → research", "used search_documents", "done · offline", "$0"):
+        assert part in ended.err
+        assert part not in ended.out
+
+
+def test_json_is_one_object_and_nothing_else(callsheet: Callsheet, documents: Path) -> None:
+    ended = callsheet("run", "research", "--inline", "--json", "--session", "s1", "--docs", "docs", QUESTION)
+    assert set(ended.data) == {
+        "run_id", "crew", "status", "output", "usage", "elapsed_s", "trace_id", "trace_url", "session_id", "error"
+    }  # fmt: skip
+    assert ended.data["status"] == "done"
+    assert ended.data["session_id"] == "s1"
+    assert ended.data["usage"]["llm_calls"] >= 3
+
+
+def test_without_a_key_it_says_that_no_language_model_answers(callsheet: Callsheet, documents: Path) -> None:
+    told = callsheet("run", "research", "--inline", "--docs", "docs", QUESTION).err
+    assert "no language model" in told
+    assert "ANTHROPIC_API_KEY" in told
+    assert (
+        "no language model"
+        not in callsheet("run", "research", "--inline", "--model", "offline", "--docs", "docs", QUESTION).err
+    )
+
+
+def test_the_input_is_read_from_standard_input(
+    callsheet: Callsheet, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(QUESTION + "\n"))
+    ended = callsheet("run", "research", "--inline", "--json", "--docs", "README.md")
+    assert ended.status == 0
+    assert "[README.md#L" in ended.data["output"]
+
+
+def test_a_crew_file_runs(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(CREW)
+    ended = callsheet("run", "desk.py", "--inline", "hello there")
+    assert ended.status == 0
+    assert "desk → clerk" in ended.err
+
+
+def test_a_failing_flow_is_status_1_and_stays_in_the_journal(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        CREW + "@crew.flow\nasync def go(run, task):\n    raise ValueError('[/] too bad')\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
+    assert ended.status == 1
+    assert ended.data["status"] == "failed"
+    assert "[/] too bad" in ended.data["error"]["message"]
+    assert "error: " in ended.err
+    assert callsheet("runs", "--json").data[0]["status"] == "failed"
+
+
+def test_a_flow_that_asks_a_stranger_is_told_who_is_there(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        CREW + "@crew.flow\nasync def go(run, task):\n    return await run.ask('clark', task)\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "hello")
+    assert ended.status == 2
+    assert "clark" in ended.err
+    assert "Did you mean clerk?" in ended.err
+
+
+def test_a_limit_is_status_3(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        "from callsheet import Agent, Crew, Limits\n"
+        "crew = Crew('desk', agents=[Agent('a', role='x'), Agent('b', role='y')], limits=Limits(turns=2))\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
+    assert ended.status == 3
+    assert ended.data["status"] == "limited"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run"], "Missing argument 'CREW'"),
+        (["run", "reserch", "q"], "Did you mean research?"),
+        (["run", "nothing.py", "q"], "nothing.py does not exist"),
+        (["run", "no.such.module:crew", "q"], "there is no module 'no.such.module'"),
+        (["run", "research", "--model", "gpt-5", "q"], "Write openai/gpt-5"),
+        (["run", "research", "--model", "nobody/x", "q"], "no model provider is called 'nobody'"),
+        (["run", "research", "--docs", "missing.md", "q"], "missing.md does not exist"),
+        (["run", "research", "--docs"], "--docs names no file"),
+        (["run", "research", "--budget", "0", "q"], "--budget is 0"),
+        (["run", "research", "--budget", "nan", "q"], "--budget is nan"),
+        (["run", "research", "--deadline", "-1", "q"], "--deadline is -1"),
+        (["run", "research", "--deadline", "soon", "q"], "Invalid value for '--deadline'"),
+        (["run", "research", "--bogus", "q"], "No such option: --bogus"),
+        (["run", "research", "one", "two"], "unexpected extra argument"),
+        (["run", "research", " "], "the INPUT is missing"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+)
+def test_wrong_usage_is_status_2_with_a_remedy(callsheet: Callsheet, args: list[str], told: str) -> None:
+    ended = callsheet(*args, *([] if args[:1] != ["run"] or len(args) < 2 else ["--inline"]))
+    assert ended.status == 2
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert told in ended.err
+    assert len(ended.err.strip().splitlines()) >= 2
+
+
+def test_an_unreadable_document_is_status_2(callsheet: Callsheet) -> None:
+    Path("data.bin").write_bytes(b"\0\1\2" * 100)
+    ended = callsheet("run", "research", "--inline", "--docs", "data.bin", "--", "what is it?")
+    assert ended.status == 2
+    assert "data.bin" in ended.err
+
+
+def test_a_wrong_setting_says_where_settings_come_from(
+    callsheet: Callsheet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLSHEET_JOURNAL_SYNC", "sometimes")
+    ended = callsheet("run", "research", "--inline", "q")
+    assert ended.status == 2
+    assert "journal_sync" in ended.err
+    assert "pyproject.toml" in ended.err
