@@ -27,6 +27,8 @@ from callsheet.runtime.protocol import (
 
 News = Envelope | Step | EndRun
 
+_IN_THE_JOURNAL = "What was finished is in the journal: `callsheet runs` lists it."
+
 
 class Client:
     """One driver's lane to the coordinator. Its runs go on when it dies; what they did is in the journal."""
@@ -42,39 +44,47 @@ class Client:
         self._clock = clock
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._asked: dict[int, tuple[int, Query]] = {}
         self._following: dict[str, asyncio.Queue[News | InfrastructureError | CallsheetError]] = {}
-        self._started: dict[str, StartRun] = {}
+        self._started: dict[str, tuple[int, StartRun]] = {}
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take,
-            on_session=self._again, on_lost=self._lost,
+            on_new_server=self._again, on_lost=self._lost,
             busy=lambda: bool(self._answers or self._following),
         )  # fmt: skip
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; whoever follows a run or waits for an answer gets ClusterError."""
         await self._lane.close()
+        self._fail(ClusterError("the connection to the coordinator is closed", hint=_IN_THE_JOURNAL))
 
     async def query(self, verb: str, **args: Any) -> Any:
-        """Ask the coordinator something. Raises what it raised."""
+        """Ask the coordinator something. Raises what it raised, and ClusterError when it is gone."""
+        if self._lane.lost is not None:
+            raise self._gone(self._lane.lost)
         id_ = next(self._ids)
         future = self._answers[id_] = asyncio.get_running_loop().create_future()
-        self._lane.post(Query(id=id_, verb=verb, args=args))
+        query = Query(id=id_, verb=verb, args=args)
+        self._asked[id_] = self._lane.post(query), query
         try:
             return await future
         finally:
-            self._answers.pop(id_, None)
+            del self._answers[id_], self._asked[id_]
 
     def start(self, record: RunRecord, limits: Limits, *, watch: Literal["end", "all"] = "end") -> None:
-        """Begin a run of the launched crew that `record.launch` names, with `record.input` as its message."""
+        """Begin a run of the launched crew that `record.launch` names, with `record.input` as its message.
+
+        Raises ClusterError when the coordinator is gone.
+        """
+        if self._lane.lost is not None:
+            raise self._gone(self._lane.lost)
         envelope = Envelope(
             id=root_envelope_id(record.run_id), run_id=record.run_id, kind="ask", sender=PERSON,
             receiver=FLOW, body=record.input, at=record.started,
         )  # fmt: skip
         self._following[record.run_id] = asyncio.Queue()
-        item = self._started[record.run_id] = StartRun(
-            record=record, envelope=envelope, limits=limits, watch=watch
-        )
-        self._lane.post(item)
+        item = StartRun(record=record, envelope=envelope, limits=limits, watch=watch)
+        self._started[record.run_id] = self._lane.post(item), item
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Stop a run."""
@@ -127,16 +137,19 @@ class Client:
                 raise TypeError(f"a client does not take {type(item).__name__}")
 
     def _again(self) -> None:
-        for item in list(self._started.values()):
-            self._lane.post(item)
+        # The lane itself sends again what the lost coordinator had not taken.
+        for run_id, (number, item) in self._started.items():
+            if number <= self._lane.acked:
+                self._started[run_id] = self._lane.post(item), item
+        for id_, (number, query) in self._asked.items():
+            if number <= self._lane.acked:
+                self._asked[id_] = self._lane.post(query), query
 
     def _lost(self, error: LaneDownError) -> None:
-        self._fail(
-            ClusterError(
-                f"the coordinator is gone: {error}",
-                hint="What was finished is in the journal: `callsheet runs` lists it.",
-            )
-        )
+        self._fail(self._gone(error))
+
+    def _gone(self, error: LaneDownError) -> ClusterError:
+        return ClusterError(f"the coordinator is gone: {error}", hint=_IN_THE_JOURNAL)
 
     def _fail(self, error: CallsheetError) -> None:
         for queue in self._following.values():

@@ -35,7 +35,7 @@ from callsheet.core.events import (
 from callsheet.core.records import Envelope, RunRecord
 from callsheet.core.run_state import RunState, decide, start
 from callsheet.runtime.journal import Journal, Record
-from callsheet.runtime.lanes import LaneServer, Port
+from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.protocol import (
     Answer,

@@ -6,9 +6,10 @@ something to say, with everything it has to say. While a call is out, what comes
 the next one: batches grow with load and there is no timer.
 
 At most two calls are out: one parked at the server, waiting for news, and one that brings new items (its
-arrival releases the parked one). Items are numbered, kept until acknowledged, and sent again after a
-failure; the server drops those it has seen. A new session means that something may have been lost on the
-way to the client, and both sides are told, so that they can say it again.
+arrival releases the parked one). Items are numbered both ways, kept until the other side is known to have
+them, and sent again in a new session after a failure: while both sides live, each gets every item once and
+in order. When the server was replaced by another, that has forgotten what its predecessor knew, the client
+is told, so that it can say again what still matters.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import pickle
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from callsheet.core.errors import ServiceError
+from callsheet.runtime.lane_server import BATCH
 
-BATCH = 192
-"""Items in one call, at most: enough to make the call's own cost small, few enough that sender, coordinator
-and receiver work side by side instead of handing one great batch around."""
+log = logging.getLogger(__name__)
+
+PAUSE_S = (0.05, 0.25)
+"""How long a lane waits after a failure before it tries again: from, to."""
 
 Transport = Callable[[bytes], Awaitable[bytes]]
 """Takes one call to the server and brings its answer. Raises LaneDownError when it cannot be reached."""
@@ -48,120 +51,12 @@ def _lane_down(message: str, final: bool) -> LaneDownError:
     return LaneDownError(message, final=final)
 
 
-@dataclass(slots=True)
-class Port:
-    """The server's end of one lane: what waits to go to that client."""
-
-    client: str
-    incarnation: str
-    session: int
-    received: int
-    """The number of the last item taken."""
-    acked: int = 0
-    told: int = 0
-    """The last acknowledgement that an answer has carried."""
-    wanted: int = 0
-    """The last item whose acknowledgement somebody waits for; others ride along with other news."""
-    outbox: list[Any] = field(default_factory=list)
-    answered: int = 0
-    calls: int = 0
-    waiter: asyncio.Future[None] | None = None
-    gap: asyncio.Future[None] | None = None
-
-    def push(self, item: Any) -> None:
-        """Send an item to the client, with the next answer."""
-        self.outbox.append(item)
-        self.wake()
-
-    def ack(self, number: int) -> None:
-        """Tell the client that its items up to this number are dealt with."""
-        if number > self.acked:
-            self.acked = number
-            if self.wanted > self.told:
-                self.wake()
-
-    def wake(self) -> None:
-        """Let the parked call look again whether it may go home."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    async def answer(self) -> bytes:
-        """Wait until there is news, or a newer call to carry it; then the answer of one call."""
-        self.calls += 1
-        mine = self.calls
-        self.wake()  # an older call may be parked: one is enough
-        # The first call of a session is answered at once: from then on the client may have two out.
-        while self.calls == mine and self.answered and not self._has_news():
-            self.waiter = asyncio.get_running_loop().create_future()
-            await self.waiter
-        down = (self.answered, self.acked, self.outbox[:BATCH])
-        self.answered += 1
-        self.told = self.acked
-        self.outbox = self.outbox[BATCH:]
-        return pickle.dumps(down, 5)
-
-    def _has_news(self) -> bool:
-        return bool(self.outbox) or self.told < min(self.acked, self.wanted)
-
-    def retire(self) -> None:
-        """A newer port takes this one's place: let its calls go home."""
-        self.calls += 1
-        self.wake()
-        if self.gap is not None and not self.gap.done():
-            self.gap.set_result(None)
-
-
-class LaneServer:
-    """The server's side of all lanes to it.
-
-    `receive(port, first, items)` gets new items once each, in order; the item at index i has the number
-    first + i. `opened(port)` is called when a client comes for the first time, comes back with a new
-    incarnation (its process died), or with a new session (answers to it may be lost).
-    """
-
-    def __init__(
-        self,
-        receive: Callable[[Port, int, Sequence[Any]], None],
-        opened: Callable[[Port], None] | None = None,
-    ) -> None:
-        self._receive = receive
-        self._opened = opened
-        self.ports: dict[str, Port] = {}
-
-    async def exchange(self, data: bytes) -> bytes:
-        """One call of a client: take its items, and answer when there is news for it."""
-        # Both ends are processes of this system, behind Ray's token; no stranger can write here.
-        client, incarnation, session, first, wanted, items = pickle.loads(data)  # noqa: S301
-        port = self.ports.get(client)
-        if port is None or (incarnation, session) != (port.incarnation, port.session):
-            if port is not None:
-                port.retire()
-            port = Port(client, incarnation, session, first - 1, first - 1, first - 1)
-            self.ports[client] = port
-            if self._opened is not None:
-                self._opened(port)
-        while first > port.received + 1 and self.ports.get(client) is port:
-            # A call overtook the one before it: wait for that one.
-            port.gap = port.gap or asyncio.get_running_loop().create_future()
-            await asyncio.shield(port.gap)
-        new = items[max(0, port.received + 1 - first) :]
-        if new:
-            number = port.received + 1
-            port.received += len(new)
-            if port.gap is not None:
-                port.gap.set_result(None)
-                port.gap = None
-            self._receive(port, number, new)
-        port.wanted = max(port.wanted, wanted)
-        return await port.answer()
-
-
 class Lane:
     """The client's side of a lane.
 
-    `on_item` gets each item from the server, in order. `on_session` is called when a new session begins
-    after a failure, before anything is sent in it. With `listen` the lane always keeps a call parked at
-    the server; without, only while `busy()` says that an answer is expected.
+    `on_item` gets each item from the server, in order. `on_new_server` is called when another server has
+    taken the place of the one that this lane talked to, before anything from it is handed on. The lane
+    keeps a call parked at the server while `busy()` says that an answer is expected.
     """
 
     def __init__(
@@ -171,34 +66,38 @@ class Lane:
         client: str,
         incarnation: str,
         on_item: Callable[[Any], None],
-        on_session: Callable[[], None] | None = None,
+        on_new_server: Callable[[], None] | None = None,
         on_lost: Callable[[LaneDownError], None] | None = None,
         busy: Callable[[], bool] = lambda: True,
         give_up_s: float = 60.0,
     ) -> None:
         self._transport = transport
         self._client, self._incarnation = client, incarnation
-        self._on_item, self._on_session, self._on_lost = on_item, on_session, on_lost
+        self._on_item, self._on_new_server, self._on_lost = on_item, on_new_server, on_lost
         self._busy = busy
         self._give_up_s = give_up_s
         self._outbox: deque[tuple[int, Any]] = deque()
         self._unacked: deque[tuple[int, Any]] = deque()
         self._numbers = itertools.count(1)
         self._next = 1
-        self._acked = 0
         self._wanted = 0
         self._told_wanted = 0
         self._session = 0
         self._synced = False
-        self._expected = 0
-        self._early: dict[int, tuple[int, list[Any]]] = {}
+        self._server = ""
+        self._heard = 0
+        self._early: dict[int, list[Any]] = {}
         self._calls: set[asyncio.Task[None]] = set()
+        self._stale: set[asyncio.Task[None]] = set()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tie = itertools.count()
         self._scheduled = False
         self._failing_since: float | None = None
-        self._lost: LaneDownError | None = None
         self._closed = False
+        self.acked = 0
+        """The number of the last item that the server has dealt with."""
+        self.lost: LaneDownError | None = None
+        """Why the lane has given its server up, once it has."""
 
     def open(self) -> None:
         """Begin to listen, where that is wanted."""
@@ -213,10 +112,10 @@ class Lane:
 
     async def settled(self, number: int) -> None:
         """Wait until the server has dealt with the item of that number. Raises ServiceError if it is gone."""
-        if number <= self._acked:
+        if number <= self.acked:
             return
-        if self._lost is not None:
-            raise ServiceError(str(self._lost))
+        if self.lost is not None or self._closed:
+            raise ServiceError(str(self.lost or "the lane is closed"))
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (number, next(self._tie), future))
         self._wanted = max(self._wanted, number)
@@ -224,11 +123,13 @@ class Lane:
         await future
 
     async def close(self) -> None:
-        """Stop; what is not acknowledged is not sent again."""
+        """Stop; what is not acknowledged is not sent again, and whoever waits for it gets ServiceError."""
         self._closed = True
-        for call in list(self._calls):
+        calls = [*self._calls, *self._stale]
+        for call in calls:
             call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
+        self._fail_waiters("the lane is closed")
 
     # --- the pump ------------------------------------------------------------------------------------
 
@@ -240,7 +141,7 @@ class Lane:
 
     def _pump(self) -> None:
         self._scheduled = False
-        if self._closed or self._lost is not None:
+        if self._closed or self.lost is not None:
             return
         allowed = 2 if self._synced else 1
         while len(self._calls) < allowed and (
@@ -251,52 +152,63 @@ class Lane:
             first = batch[0][0] if batch else self._next
             self._next = batch[-1][0] + 1 if batch else self._next
             self._told_wanted = self._wanted
-            items = [item for _, item in batch]
-            head = (self._client, self._incarnation, self._session, first, self._wanted, items)
+            head = (
+                self._client, self._incarnation, self._session, not self._synced, self._server, self._heard,
+                first, self._wanted, [item for _, item in batch],
+            )  # fmt: skip
             call = asyncio.get_running_loop().create_task(self._call(self._session, pickle.dumps(head, 5)))
             self._calls.add(call)
 
     async def _call(self, session: int, data: bytes) -> None:
-        me = asyncio.current_task()
+        me: Any = asyncio.current_task()
         try:
-            answer = await self._transport(data)
+            answer = pickle.loads(await self._transport(data))  # noqa: S301  # from a process of this system
+            if answer is not None and session == self._session:
+                self._calls.discard(me)
+                self._take(*answer)
+            elif session == self._session:
+                await self._begin_session(me, LaneDownError("the server does not know this session"))
         except LaneDownError as error:
             if session == self._session and not self._closed:
-                await self._begin_session(error)
-            return
+                await self._begin_session(me, error)
         except Exception as error:  # the server failed on what it got: sending it again will not help
+            log.exception("a call on the lane of %s failed", self._client)
             self._give_up(LaneDownError(f"{type(error).__name__}: {error}", final=True))
-            return
         finally:
             self._calls.discard(me)
-        if session != self._session:
-            return
+            self._stale.discard(me)
+
+    def _take(self, server: str, acked: int, first: int, items: list[Any]) -> None:
         self._failing_since = None
         self._synced = True
-        number, acked, items = pickle.loads(answer)  # noqa: S301  # from a process of this system
-        self._early[number] = (acked, items)
-        while self._expected in self._early:
-            acked, items = self._early.pop(self._expected)
-            self._expected += 1
-            self._take(acked, items)
+        if server != self._server:
+            known, self._server = self._server, server
+            self._heard = 0
+            if known and self._on_new_server is not None:
+                self._on_new_server()
+        if items:
+            self._early[first] = items
+        while (arrived := self._early.pop(self._heard + 1, None)) is not None:
+            for item in arrived:
+                self._heard += 1
+                try:
+                    self._on_item(item)
+                except Exception:  # one item's fault must not take the others with it
+                    log.exception("%s could not take an item", self._client)
+        if acked > self.acked:
+            self.acked = acked
+            while self._unacked and self._unacked[0][0] <= acked:
+                self._unacked.popleft()
+            while self._waiters and self._waiters[0][0] <= acked:
+                _, _, future = heapq.heappop(self._waiters)
+                if not future.done():
+                    future.set_result(None)
         self._schedule()
 
-    def _take(self, acked: int, items: list[Any]) -> None:
-        self._acked = max(self._acked, acked)
-        while self._unacked and self._unacked[0][0] <= acked:
-            self._unacked.popleft()
-        for item in items:
-            self._on_item(item)
-        while self._waiters and self._waiters[0][0] <= acked:
-            _, _, future = heapq.heappop(self._waiters)
-            if not future.done():
-                future.set_result(None)
-
-    async def _begin_session(self, error: LaneDownError) -> None:
+    async def _begin_session(self, me: asyncio.Task[None], error: LaneDownError) -> None:
         """After a failure: everything that is not acknowledged goes again, in a new session."""
         self._session += 1
         self._synced = False
-        self._expected = 0
         self._told_wanted = 0
         self._early.clear()
         self._outbox.extendleft(reversed(self._unacked))
@@ -308,21 +220,22 @@ class Lane:
         if error.final or now - self._failing_since > self._give_up_s:
             self._give_up(error)
             return
-        hold = asyncio.get_running_loop().create_task(asyncio.sleep(0.05 + random.random() * 0.2))  # noqa: S311
-        self._calls.add(hold)
-        try:
-            await hold
-        finally:
-            self._calls.discard(hold)
-        if self._on_session is not None:
-            self._on_session()
+        # The other call of the old session may be parked still: nothing waits for its answer any more.
+        self._stale |= self._calls - {me}
+        self._calls = {me}
+        await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
         self._schedule()
 
     def _give_up(self, error: LaneDownError) -> None:
-        self._lost = error
-        for _, _, future in self._waiters:
-            if not future.done():
-                future.set_exception(ServiceError(str(error)))
-        self._waiters.clear()
+        if self.lost is not None:
+            return
+        self.lost = error
+        self._fail_waiters(str(error))
         if self._on_lost is not None:
             self._on_lost(error)
+
+    def _fail_waiters(self, reason: str) -> None:
+        for _, _, future in self._waiters:
+            if not future.done():
+                future.set_exception(ServiceError(reason))
+        self._waiters.clear()

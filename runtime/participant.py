@@ -55,7 +55,7 @@ class Participant:
         self._stopped: set[str] = set()
         self._join_number = 0
         self._lane = Lane(
-            transport, client=client, incarnation=incarnation, on_item=self._take, on_session=self._join,
+            transport, client=client, incarnation=incarnation, on_item=self._take, on_new_server=self._join,
             on_lost=self._lost,
         )  # fmt: skip
 

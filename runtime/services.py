@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from callsheet.core.errors import CallsheetError, ServiceError
-from callsheet.runtime.lanes import Lane, LaneDownError, LaneServer, Port, Transport
+from callsheet.runtime.lane_server import LaneServer, Port
+from callsheet.runtime.lanes import Lane, LaneDownError, Transport
 
 
 class Component(Protocol):
@@ -64,7 +66,7 @@ class Service:
         try:
             answer: tuple[int, bool, Any] = (key[2], True, await self.component.handle(request))
         except CallsheetError as error:
-            answer = (key[2], False, error)
+            answer = (key[2], False, _portable(error))
         except Exception as error:  # the caller has to know, whatever it is
             answer = (key[2], False, ServiceError(f"{type(error).__name__}: {error}"))
         finally:
@@ -72,6 +74,15 @@ class Service:
         port = self._lanes.ports.get(key[0])
         if port is not None and port.incarnation == key[1]:
             port.push(answer)
+
+
+def _portable(error: CallsheetError) -> CallsheetError:
+    """The error, if it survives pickle; else the same error without its fields."""
+    try:
+        pickle.dumps(error)
+    except Exception:  # whatever its fields hold
+        return type(error)(error.message, hint=error.hint)
+    return error
 
 
 class Caller:
@@ -85,18 +96,19 @@ class Caller:
     ) -> None:
         self.name = name
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[Any, asyncio.Future[Any]]] = {}
+        self._waiting: dict[int, tuple[int, Any, asyncio.Future[Any]]] = {}
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take,
-            on_session=self._again, on_lost=self._lost, busy=lambda: bool(self._waiting), give_up_s=give_up_s,
+            on_new_server=self._again, on_lost=self._lost, busy=lambda: bool(self._waiting), give_up_s=give_up_s,
         )  # fmt: skip
 
     async def request(self, request: Any) -> Any:
         """Send a request and wait for its answer. Cancelling this cancels the work at the service."""
+        if self._lane.lost is not None:
+            raise self._gone(str(self._lane.lost))
         id_ = next(self._ids)
         future = asyncio.get_running_loop().create_future()
-        self._waiting[id_] = (request, future)
-        self._lane.post((id_, request))
+        self._waiting[id_] = (self._lane.post((id_, request)), request, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -107,28 +119,36 @@ class Caller:
             self._waiting.pop(id_, None)
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; what is under way ends with ServiceError."""
         await self._lane.close()
+        self._fail("the connection is closed")
 
     def _take(self, item: tuple[int, bool, Any]) -> None:
         id_, ok, value = item
         waiting = self._waiting.get(id_)
-        if waiting is None or waiting[1].done():
+        if waiting is None or waiting[2].done():
             return
         if ok:
-            waiting[1].set_result(value)
+            waiting[2].set_result(value)
         else:
-            waiting[1].set_exception(value)
+            waiting[2].set_exception(value)
 
     def _again(self) -> None:
-        # Requests that the lost service had taken are not in the lane any more.
-        for id_, (request, _) in list(self._waiting.items()):
-            self._lane.post((id_, request))
+        # The lane itself sends again what the lost service had not taken; what it had, it took with it.
+        for id_, (number, request, future) in self._waiting.items():
+            if number <= self._lane.acked:
+                self._waiting[id_] = (self._lane.post((id_, request)), request, future)
 
     def _lost(self, error: LaneDownError) -> None:
-        for _, future in self._waiting.values():
+        self._fail(str(error))
+
+    def _fail(self, reason: str) -> None:
+        for _, _, future in self._waiting.values():
             if not future.done():
-                future.set_exception(ServiceError(f"the {self.name} is gone: {error}", service=self.name))
+                future.set_exception(self._gone(reason))
+
+    def _gone(self, reason: str) -> ServiceError:
+        return ServiceError(f"the {self.name} is gone: {reason}", service=self.name)
 
 
 Call = Callable[[Any], Awaitable[Any]]
