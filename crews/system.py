@@ -128,17 +128,22 @@ async def shared_system(settings: Settings, host: HostName, progress: Progress) 
             except BaseException:
                 await system.close()
                 raise
-            portal().at_close(functools.partial(_forget, key))
             return system
 
         task = _systems[key] = asyncio.get_running_loop().create_task(begin())
+        portal().at_close(functools.partial(_forget, key))
     return await asyncio.shield(task)
 
 
 async def _forget(key: tuple[Any, ...]) -> None:
     task = _systems.pop(key, None)
-    if task is not None:
-        await (await task).close()
+    if task is None:
+        return
+    if not task.done():
+        task.cancel()  # still opening: it closes what it has opened
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None:
+        await task.result().close()
 
 
 # --- how settings become parts ---------------------------------------------------------------------------

@@ -7,6 +7,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line, and exit with its status (see `callsheet.cli.entry`)."""
-    from callsheet.cli.entry import command_line
+    from callsheet.cli.entry import INTERRUPTED, command_line, leave_at_once
 
-    raise SystemExit(command_line())
+    status = command_line()
+    if status == INTERRUPTED:
+        leave_at_once(status)
+    raise SystemExit(status)

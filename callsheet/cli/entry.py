@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -49,6 +51,19 @@ def command_line(args: Sequence[str] | None = None) -> int:
         )
         return 1
     return status
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """End this process once what it runs is closed, without waiting for threads that may take long yet.
+
+    A Ray that is just being started ends with the process. Another Ctrl-C does not wait for the closing.
+    """
+    portal = sys.modules.get("callsheet.crews.portal")
+    if portal is not None:
+        with contextlib.suppress(KeyboardInterrupt, TimeoutError, CallsheetError):
+            portal.close_portal()
+    _quietly(status)
+    os._exit(status)
 
 
 def _run(args: list[str]) -> int:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from callsheet.agents.output import OutputFormatError, data_of, output_type
+from callsheet.agents.data import data_of
+from callsheet.agents.output import OutputFormatError, output_type
 from callsheet.core.canonical import to_json
 from callsheet.core.errors import DefinitionError, UsageError
 
@@ -167,7 +168,7 @@ def test_what_has_no_json_form_is_refused_by_name(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "data"),
     [
-        (None, None), ("x", "x"), (True, True), (1.5, 1.5), ((1, 2), [1, 2]), (Point(1), {"x": 1, "y": 0}),
+        (None, None), (float("nan"), None), ({"a": ["\ud800b"]}, {"a": ["?b"]}), ("x", "x"), (True, True), (1.5, 1.5), ((1, 2), [1, 2]), (Point(1), {"x": 1, "y": 0}),
         (Verdict(good=True), {"good": True, "advice": ""}), ({"d": dt.date(2026, 1, 2)}, {"d": "2026-01-02"}),
     ],
 )  # fmt: skip
