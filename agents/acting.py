@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from callsheet import tracing
+from callsheet.agents.data import storable
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import LimitError, ToolError
 from callsheet.core.ids import turn_span_id
@@ -130,7 +131,7 @@ class Acting:
             raise
         finally:
             self._trace(tool, call, content, error, started)
-        result = {"content": content if error is None else error, "is_error": error is not None}
+        result = {"content": content if error is None else storable(error), "is_error": error is not None}
         return result, RunUsage(tool_calls=1)
 
     def _trace(self, tool: Tool, call: ToolCall, content: str, error: str | None, started: float) -> None:

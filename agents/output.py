@@ -10,10 +10,10 @@ from typing import Any
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError
 
+from callsheet.agents.data import storable
 from callsheet.core.canonical import to_json
-from callsheet.core.errors import DefinitionError, UsageError
+from callsheet.core.errors import DefinitionError
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
@@ -81,7 +81,7 @@ class OutputType:
         Raises pydantic's ValidationError for one that does not fit.
         """
         checked = self._adapter.validate_python(value)
-        return self._adapter.dump_python(checked, mode="json", by_alias=True, round_trip=True)
+        return storable(self._adapter.dump_python(checked, mode="json", by_alias=True, round_trip=True))
 
 
 def output_type(type_: Any) -> OutputType:
@@ -95,25 +95,6 @@ def output_type(type_: Any) -> OutputType:
 @functools.lru_cache(maxsize=256)
 def _known(type_: Any) -> OutputType:
     return OutputType(type_)
-
-
-def data_of(value: Any) -> Any:
-    """A value as JSON-compatible data: pydantic models, dataclasses and plain types.
-
-    Raises UsageError for what has no JSON form.
-    """
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    try:
-        return _ANY.dump_python(value, mode="json", by_alias=True)
-    except (PydanticSerializationError, ValueError) as error:
-        raise UsageError(
-            f"a {type(value).__name__} cannot be sent: {str(error).splitlines()[0]}",
-            hint="What agents and crews are given and return is text, plain data, or a pydantic model.",
-        ) from error
-
-
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def _json_part(text: str) -> str:

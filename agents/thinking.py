@@ -8,6 +8,7 @@ from typing import Any
 from callsheet.agents.acting import Acting
 from callsheet.agents.agent import Agent
 from callsheet.agents.bodies import output_spec_of, prompt_of, repair_prompt
+from callsheet.agents.data import storable
 from callsheet.agents.output import OutputFormatError, output_type
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import AgentError, LimitError, OutputError
@@ -107,7 +108,7 @@ class Thinker:
                 session_id=turn.info.session_id, parent_span_id=turn_span_id(turn.id),
             )  # fmt: skip
             reply: ModelReply = await turn.services["gateway"](request)
-            return reply_to_data(reply), _usage(reply)
+            return storable(reply_to_data(reply)), _usage(reply)
 
         shown = {"model": model, "messages": len(conversation.messages), "conversation": conversation.digest}
         data = await turn.step("llm", model, digest(model, conversation.digest), call, shown_input=shown)

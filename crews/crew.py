@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from callsheet.agents import Agent
-from callsheet.agents.output import data_of
 from callsheet.agents.thinking import Thinker
 from callsheet.core.errors import DefinitionError
 from callsheet.core.limits import Limits
@@ -20,7 +17,8 @@ from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, f
 from callsheet.crews.portal import portal
 from callsheet.crews.result import Result
 from callsheet.crews.run import Run
-from callsheet.crews.system import HostName, Progress, System, shared_system, trace_url
+from callsheet.crews.starting import RunOptions, begin
+from callsheet.crews.system import HostName, Progress, shared_system
 from callsheet.models.catalogue import parse_model
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
@@ -48,8 +46,8 @@ class Crew:
         description: str = "",
     ) -> None:
         check_name(name)
-        if not agents:
-            raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one.")
+        if not isinstance(agents, Sequence) or not agents:
+            raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one: agents=[…].")
         for agent in agents:
             if not isinstance(agent, Agent):
                 raise DefinitionError(f"crew {name!r}: {agent!r} is not an Agent")
@@ -70,6 +68,8 @@ class Crew:
         """Modules of the crew's author that only this process knows: on Ray they travel by value."""
         self.folder: Path | None = None
         """The folder of the crew's file, from which its code may import while it runs."""
+        self.edition = 0
+        """Counts the flows it was given: with another flow it is another crew to the hosts that run it."""
         self._flow: FlowFunction = Chain(names)
         self._output: Any = agents[-1].output
         if flow is not None:
@@ -83,6 +83,7 @@ class Crew:
         check_flow(function)
         self._flow = function
         self._output = flow_output(function)
+        self.edition += 1
         return function
 
     # --- running -------------------------------------------------------------------------------------
@@ -90,14 +91,15 @@ class Crew:
     def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
         """Run the crew and wait for its result; takes the options of `start`.
 
-        Raises the error that ended the run; with `check=False` the result carries it instead.
+        Raises the error that ended the run; with `check=False` the result carries it instead. An
+        interrupt (Ctrl-C) cancels the run.
         """
-        return self.start(input, watch=False, **options).result(check=check)
+        return self.start(input, watch=False, **options).finished(check=check)
 
     async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """As `run`, in the caller's event loop."""
+        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
         run = await self.astart(input, watch=False, **options)
-        return await run.aresult(check=check)
+        return await run.afinished(check=check)
 
     def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
         """Begin a run.
@@ -123,10 +125,10 @@ class Crew:
         progress: Progress = lambda _: None,
         **options: Any,
     ) -> Run:
-        in_force = settings or load_settings()
-        system = await shared_system(in_force, host, progress)
+        wanted = RunOptions.of(options)
+        system = await shared_system(settings or load_settings(), host, progress)
         launch = await system.launched(self)
-        return await begin(system, self.name, launch, given, self.limits, self._output, progress, **options)
+        return await begin(system, self.name, launch, given, self.limits, self._output, progress, wanted)
 
     # --- launching -----------------------------------------------------------------------------------
 
@@ -178,12 +180,12 @@ class LaunchedCrew:
 
     def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
         """Run it and wait for the result; options as of `Crew.start`. Raises DefinitionError if it is gone."""
-        return self.start(input, watch=False, **options).result(check=check)
+        return self.start(input, watch=False, **options).finished(check=check)
 
     async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """As `run`, in the caller's event loop."""
+        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
         run: Run = await portal().arun(self._start(input, watch=False, **options))
-        return await run.aresult(check=check)
+        return await run.afinished(check=check)
 
     def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
         """Begin a run."""
@@ -202,6 +204,7 @@ class LaunchedCrew:
             raise DefinitionError(
                 f"{self.name!r} serves on a cluster, so it cannot run {host}", hint="Leave the host out."
             )
+        wanted = RunOptions.of(options)
         system = await shared_system(settings or self._settings or load_settings(), "ray", progress)
         known = {launch["name"]: launch for launch in await system.host.client.query("launches")}
         if self.name not in known:
@@ -211,9 +214,8 @@ class LaunchedCrew:
             )
         description = known[self.name]
         limits = Limits.from_dict(description.get("limits", {}))
-        return await begin(
-            system, description.get("crew", self.name), self.name, given, limits, None, progress, **options
-        )
+        crew = description.get("crew", self.name)
+        return await begin(system, crew, self.name, given, limits, None, progress, wanted)
 
 
 def check_name(name: str) -> str:
@@ -223,47 +225,6 @@ def check_name(name: str) -> str:
             f"a crew cannot be called {name!r}", hint="Use lower-case letters, digits, _ or - (at most 48)."
         )
     return name
-
-
-async def begin(
-    system: System,
-    crew: str,
-    launch: str,
-    given: Any,
-    limits: Limits,
-    output: Any,
-    progress: Progress,
-    *,
-    model: str | None = None,
-    session: str = "",
-    docs: Sequence[str | Path] = (),
-    folder: str | Path | None = None,
-    budget_usd: float | None = None,
-    deadline_s: float | None = None,
-    watch: bool = True,
-    notices: list[str] | None = None,
-) -> Run:
-    """Begin a run of a crew that is launched on the system."""
-    if model is not None:
-        parse_model(model)
-    changes: Mapping[str, Any] = {"budget_usd": budget_usd, "deadline_s": deadline_s}
-    for name, value in changes.items():
-        if value is not None and value <= 0:
-            raise DefinitionError(f"{name} is {value}", hint="Give a number above 0, or leave it out.")
-    limits = replace(limits, **{name: value for name, value in changes.items() if value is not None})
-    options: dict[str, Any] = {
-        "model": model,
-        "default_model": system.default_model(),
-        "folder": str(folder or Path.cwd()),
-    }
-    if docs:
-        progress("reading the documents")
-        said = notices if notices is not None else []
-        options["collection"] = await system.add_documents(tuple(str(path) for path in docs), said)
-    record = system.record(crew, launch, data_of(given), limits=limits, session=session, options=options)
-    links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
-    system.host.client.start(record, limits, watch="all" if watch else "end")
-    return Run(system.host.client, record, output, links)
 
 
 def _made_in(folder: str, factory: Callable[[], Handler]) -> Handler:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from callsheet.agents import Agent
 from callsheet.agents.bodies import as_text, ask_body
-from callsheet.agents.output import OutputFormatError, OutputType, data_of, output_type
+from callsheet.agents.data import data_of, storable
+from callsheet.agents.output import OutputFormatError, OutputType, output_type
 from callsheet.agents.thinking import REPAIRS
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import (
@@ -144,7 +145,7 @@ class FlowHandler:
             # A fault of the script: people look for its line, which a library's below it would hide.
             log.exception("the flow of %s failed in run %s", turn.info.crew, turn.info.run_id)
             raise RunError(
-                f"the flow failed: {type(error).__name__}: {error}{_line_of(self._flow, error)}",
+                f"the flow failed: {type(error).__name__}: {storable(str(error))}{_line_of(self._flow, error)}",
                 run_id=turn.info.run_id,
             ) from error
         return {"output": self._data_of(returned)}

@@ -13,6 +13,8 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from callsheet.core.errors import UsageError
+
 T = TypeVar("T")
 
 CLOSE_TIMEOUT_S = 30.0
@@ -35,7 +37,16 @@ class Portal:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do work here and wait for it; an interrupt (Ctrl-C) cancels it."""
+        """Do work here and wait for it; an interrupt (Ctrl-C) cancels it.
+
+        Raises UsageError from within the portal's own loop, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise UsageError(
+                "a flow or an asynchronous tool cannot wait for a run this way",
+                hint="Use `await crew.arun(…)` there: run, start and result would stop everything else.",
+            )
         future = self.submit(work)
         try:
             return future.result()

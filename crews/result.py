@@ -40,7 +40,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """What `callsheet run --json` prints."""
-        from callsheet.agents.output import data_of
+        from callsheet.agents.data import data_of
 
         error = None
         if self.error is not None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import CallsheetError, RunError
@@ -25,8 +27,9 @@ class Run:
         self._client, self._record, self._output = client, record, output
         self._links = links
         self._events: asyncio.Queue[RunEvent | None] = asyncio.Queue()
-        self._end: asyncio.Future[EndRun] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.get_running_loop().create_task(self._follow())
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[EndRun] = self._loop.create_future()
+        self._task = self._loop.create_task(self._follow())
 
     @property
     def run_id(self) -> str:
@@ -58,13 +61,25 @@ class Run:
         found = await portal().arun(self._result())
         return found.checked() if check else found
 
+    def finished(self, *, check: bool = True) -> Result:
+        """As `result`, but an interrupt cancels the run, for whoever has no other hold of it."""
+        try:
+            return self.result(check=check)
+        except KeyboardInterrupt:
+            self.cancel("interrupted")
+            raise
+
+    async def afinished(self, *, check: bool = True) -> Result:
+        """As `aresult`, but cancelling this cancels the run, for whoever has no other hold of it."""
+        try:
+            return await self.aresult(check=check)
+        except asyncio.CancelledError:
+            self.cancel("nobody waits for it any more")
+            raise
+
     def cancel(self, reason: str = "cancelled by its starter") -> None:
         """Ask for the run to be stopped; `result` tells when it is."""
-
-        async def cancel() -> None:
-            self._client.cancel(self.run_id, reason)
-
-        portal().run(cancel())
+        self._loop.call_soon_threadsafe(self._client.cancel, self.run_id, reason)
 
     async def _read(self) -> AsyncIterator[RunEvent]:
         while (event := await self._events.get()) is not None:
@@ -77,9 +92,13 @@ class Run:
                 self._events.put_nowait(reader.read(news))
                 if isinstance(news, EndRun):
                     self._end.set_result(news)
-        except CallsheetError as error:
-            self._end.set_exception(error)
-            self._end.exception()  # whoever waits gets it; nobody has to
+        except Exception as error:  # whatever it is, whoever waits must hear of it
+            if not self._end.done():
+                self._end.set_exception(error)
+                self._end.exception()  # nobody has to wait
+        except asyncio.CancelledError:
+            self._end.cancel()
+            raise
         finally:
             self._events.put_nowait(None)
 
@@ -89,7 +108,7 @@ class Run:
         if end.output is not None:
             output = from_json(end.output)["output"]
             if self._output is not None:
-                output = output_type(self._output).value(output)
+                output = _typed(self._output, output)
         if end.error is not None:
             error = CallsheetError.from_dict(end.error)
             if isinstance(error, RunError) and not error.run_id:
@@ -99,3 +118,11 @@ class Run:
             usage=end.usage, elapsed_s=end.at - self._record.started, session_id=self._record.session_id,
             trace_url=self.trace_url,
         )  # fmt: skip
+
+
+def _typed(type_: Any, data: Any) -> Any:
+    try:
+        return output_type(type_).value(data)
+    except ValidationError:
+        # A type that does not read what it writes. The run is done and paid for: its data as they are.
+        return data

@@ -55,7 +55,7 @@ class System:
             self.host = RayHost(config, address=address, token_path=token_path, progress=progress)
         else:
             raise SettingsError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
-        self._launched: dict[int, tuple[Crew, str]] = {}
+        self._launched: dict[tuple[int, int], tuple[Crew, str]] = {}
         self._launching = asyncio.Lock()
 
     async def open(self) -> None:
@@ -69,12 +69,13 @@ class System:
     async def launched(self, crew: Crew) -> str:
         """The name under which this crew runs here, launching it first where needed."""
         async with self._launching:
-            known = self._launched.get(id(crew))
+            known = self._launched.get((id(crew), crew.edition))
             if known is not None:
                 return known[1]
             name = f"{crew.name}-{uuid.uuid4().hex[:6]}"
             await self.host.launch(name, crew.participants(), crew.description())
-            self._launched[id(crew)] = (crew, name)  # the crew itself, so that its id stays its own
+            # With the crew itself, so that its id stays its own.
+            self._launched[id(crew), crew.edition] = (crew, name)
             return name
 
     async def add_documents(self, paths: tuple[str, ...], notices: list[str]) -> str:

@@ -1,0 +1,92 @@
+"""Starting a run: its options, checked before anything is done, and what begins it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from callsheet.agents.data import data_of, storable
+from callsheet.core.errors import DefinitionError, unknown_name
+from callsheet.core.limits import Limits
+from callsheet.crews.run import Run
+from callsheet.crews.system import Progress, System, trace_url
+from callsheet.models.catalogue import parse_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How one run is to be done; `Crew.start` says what each is."""
+
+    model: str | None = None
+    session: str = ""
+    docs: Sequence[str | Path] = ()
+    folder: str | Path | None = None
+    budget_usd: float | None = None
+    deadline_s: float | None = None
+    limits: Limits | None = None
+    watch: bool = True
+    notices: list[str] | None = None
+    """Filled with a line for each document that was left out."""
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> RunOptions:
+        """The options, if they make sense. Raises UnknownNameError or DefinitionError."""
+        known = [field.name for field in fields(RunOptions)]
+        for name in given:
+            if name not in known:
+                raise unknown_name("option of a run", name, (*known, "host", "settings", "progress"))
+        options = RunOptions(**given)
+        if options.model is not None:
+            parse_model(options.model)
+        for name in ("budget_usd", "deadline_s"):
+            value = given.get(name)
+            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
+                raise DefinitionError(f"{name} is {value!r}", hint="Give a number above 0, or leave it out.")
+        if options.limits is not None and not isinstance(options.limits, Limits):
+            raise DefinitionError(f"limits is {options.limits!r}", hint="Give Limits(…).")
+        return options
+
+    def limits_of(self, crew: Limits) -> Limits:
+        """The run's limits: the crew's own, unless it was started with others."""
+        changes: dict[str, Any] = {"budget_usd": self.budget_usd, "deadline_s": self.deadline_s}
+        return replace(self.limits or crew, **{k: v for k, v in changes.items() if v is not None})
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths in `docs`; one alone is a list of one."""
+        docs = (self.docs,) if isinstance(self.docs, (str, Path)) else self.docs
+        return tuple(str(path) for path in docs)
+
+
+async def begin(
+    system: System,
+    crew: str,
+    launch: str,
+    given: Any,
+    limits: Limits,
+    output: Any,
+    progress: Progress,
+    options: RunOptions,
+) -> Run:
+    """Begin a run of a crew that is launched on the system. Raises UsageError for an input without JSON form."""
+    task = data_of(given)
+    told: dict[str, Any] = {
+        "model": options.model,
+        "default_model": system.default_model(),
+        "folder": str(options.folder or Path.cwd()),
+    }
+    if options.paths:
+        progress("reading the documents")
+        said = options.notices if options.notices is not None else []
+        told["collection"] = await system.add_documents(options.paths, said)
+    limits = options.limits_of(limits)
+    record = system.record(
+        crew, launch, task, limits=limits, session=storable(options.session), options=storable(told)
+    )
+    links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
+    system.host.client.start(record, limits, watch="all" if options.watch else "end")
+    return Run(system.host.client, record, output, links)
