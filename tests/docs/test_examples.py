@@ -115,7 +115,9 @@ def test_the_readme_begins_with_the_two_commands_that_set_it_up() -> None:
 
 def test_the_documents_answer_how_callsheet_survives_a_crash(folder: Path) -> None:
     question = "How does callsheet survive a crash?"
-    done = run(["-c", CALLSHEET, "run", "research", "--inline", "--docs", "docs", "README.md", question], folder)
+    done = run(
+        ["-c", CALLSHEET, "run", "research", "--inline", "--docs", "docs", "README.md", question], folder
+    )
     assert "journal" in done.stdout
     assert "[docs/durability.md#L" in done.stdout
 

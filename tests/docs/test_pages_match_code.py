@@ -26,7 +26,9 @@ def page(name: str) -> str:
 def commands() -> set[str]:
     from callsheet.cli.app import app
 
-    return {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    return {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
 
 
 def test_every_setting_is_on_its_page_with_its_variable_and_default() -> None:
@@ -73,9 +75,7 @@ def test_the_tree_of_errors_is_the_modules_own() -> None:
 
 def test_the_limits_named_are_the_defaults() -> None:
     limits = Limits()
-    sentence = (
-        f"{limits.model_calls_per_turn} model calls a turn, {limits.turns} turns, {limits.messages:,} messages"
-    )
+    sentence = f"{limits.model_calls_per_turn} model calls a turn, {limits.turns} turns, {limits.messages:,} messages"
     for name in ("README.md", "docs/settings.md"):
         assert sentence in page(name)
     assert all(f"{field}=" in page("docs/settings.md") for field in limits.to_dict() if field != "budget_usd")

@@ -22,7 +22,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("build") / "source"
     place.mkdir()
     for name in ("callsheet", *FOLDERS):
-        shutil.copytree(ROOT / name, place / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / name, place / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in FILES:
         shutil.copy(ROOT / name, place)
     return place
@@ -47,8 +49,12 @@ def built(source: Path) -> Path:
 
 def modules() -> set[str]:
     """Every Python file of the repository's code, by the name it must have in a package."""
-    own = {path.relative_to(ROOT) for name in ("", "/cli") for path in (ROOT / f"callsheet{name}").glob("*.py")}
-    linked = {"callsheet" / path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py")}
+    own = {
+        path.relative_to(ROOT) for name in ("", "/cli") for path in (ROOT / f"callsheet{name}").glob("*.py")
+    }
+    linked = {
+        "callsheet" / path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py")
+    }
     return {path.as_posix() for path in own | linked}
 
 

@@ -17,7 +17,9 @@ HEAVY = {
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules that a new process has after the statement."""
     code = f"import json, sys\n{statement}\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
