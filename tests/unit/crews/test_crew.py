@@ -1,0 +1,144 @@
+"""What can be a crew and a flow, and what is refused at once with a word on what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from callsheet.agents import Agent
+from callsheet.core.errors import CallsheetError, DefinitionError, UnknownNameError, UsageError
+from callsheet.core.limits import Limits
+from callsheet.crews import Crew
+from tests.unit.crews.fake_models import Bench
+
+CLERK = Agent("clerk", role="You help.")
+
+
+@pytest.mark.parametrize("name", ["", "Desk", "two words", "desk\n", "-x", "é", "x" * 49, None])
+def test_a_crews_name_is_checked(name: Any) -> None:
+    with pytest.raises(DefinitionError, match="cannot be called"):
+        Crew(name, agents=[CLERK])
+
+
+@pytest.mark.parametrize("agents", [[], (), None, CLERK])
+def test_a_crew_has_agents(agents: Any) -> None:
+    with pytest.raises(DefinitionError, match="has no agents"):
+        Crew("desk", agents=agents)
+
+
+def test_what_is_no_agent_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="'clerk' is not an Agent"):
+        Crew("desk", agents=["clerk"])  # type: ignore[list-item]
+
+
+def test_two_agents_of_one_name_are_refused_by_name() -> None:
+    with pytest.raises(DefinitionError, match="two agents called 'clerk'") as caught:
+        Crew("desk", agents=[CLERK, Agent("editor"), Agent("clerk")])
+    assert caught.value.exit_status == 2
+
+
+def test_an_agents_model_must_be_of_a_known_provider() -> None:
+    with pytest.raises(UnknownNameError, match="opnai"):
+        Crew("desk", agents=[Agent("a", model="opnai/gpt-4o")])
+
+
+# --- flows ------------------------------------------------------------------------------------------------
+
+
+def plain(run: Any, task: Any) -> Any: ...
+async def stream(run: Any, task: Any) -> AsyncIterator[str]:
+    yield ""
+
+
+async def lonely(run: Any) -> Any: ...
+async def crowded(run: Any, task: Any, more: Any) -> Any: ...
+async def by_name(run: Any, *, task: Any) -> Any: ...
+async def odd_input(run: Any, task: Callable[[], int]) -> Any: ...
+async def odd_output(run: Any, task: Any) -> Bench: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("flow", "said"),
+    [
+        (plain, "'plain' is not an `async def`"),
+        (stream, "'stream' is not an `async def`"),
+        (5, "'5' is not an `async def`"),
+        (lonely, "'lonely' must take two arguments"),
+        (crowded, "'crowded' must take two arguments"),
+        (by_name, "'by_name' must take two arguments"),
+        (partial(lonely), "must take two arguments"),
+        (odd_input, "'odd_input': input"),
+        (odd_output, "'odd_output': output"),
+    ],
+)
+def test_what_cannot_be_a_flow_is_refused_when_it_is_defined(flow: Any, said: str) -> None:
+    crew = Crew("desk", agents=[CLERK])
+    for define in (crew.flow, lambda f: Crew("desk", agents=[CLERK], flow=f)):
+        with pytest.raises(DefinitionError, match=said) as caught:
+            define(flow)
+        assert caught.value.hint
+
+
+def test_a_flow_stays_the_function_it_was() -> None:
+    crew = Crew("desk", agents=[CLERK])
+
+    @crew.flow
+    async def flow(run: Any, task: str, extra: int = 0) -> str:
+        return task
+
+    assert flow.__name__ == "flow"
+
+
+# --- options of a run -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"budget": 3}, UnknownNameError, "'budget'"),
+        ({"budget_usd": 0}, DefinitionError, "budget_usd is 0"),
+        ({"budget_usd": "5"}, DefinitionError, "budget_usd is '5'"),
+        ({"deadline_s": -1}, DefinitionError, "deadline_s is -1"),
+        ({"deadline_s": float("nan")}, DefinitionError, "deadline_s is nan"),
+        ({"limits": 5}, DefinitionError, "limits is 5"),
+        ({"model": "gpt-4o"}, UnknownNameError, "gpt-4o"),
+        ({"host": "moon"}, UsageError, "moon"),
+        ({"docs": "not/there"}, CallsheetError, "not/there"),
+        ({"docs": ["not/there"]}, CallsheetError, "not/there"),
+    ],
+)  # fmt: skip
+async def test_options_that_make_no_sense_are_refused_before_a_run_begins(
+    bench: Bench, options: dict[str, Any], kind: type[CallsheetError], said: str
+) -> None:
+    if "docs" not in options:
+        bench.script([])
+    crew = Crew("desk", agents=[CLERK])
+    with pytest.raises(kind, match=said) as caught:
+        await bench.run(crew, **options)
+    assert caught.value.exit_status == 2
+    assert caught.value.hint
+    assert bench.gateway.requests == []
+
+
+@pytest.mark.parametrize("task", [object(), {"when": object()}, b"\xff"])
+async def test_an_input_without_json_form_is_refused(bench: Bench, task: Any) -> None:
+    bench.script([])
+    with pytest.raises(UsageError, match="cannot be sent"):
+        await bench.run(Crew("desk", agents=[CLERK]), task)
+
+
+async def test_the_hint_for_a_slip_names_the_option_that_was_meant(bench: Bench) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        await bench.run(Crew("desk", agents=[CLERK]), deadline=5)
+    assert "deadline_s" in caught.value.hint
+
+
+async def test_limits_of_a_run_take_the_place_of_the_crews(bench: Bench) -> None:
+    bench.script(lambda request: "done")
+    crew = Crew("desk", agents=[CLERK], limits=Limits(turns=1))
+    assert (await bench.run(crew)).status == "limited"
+    assert (await bench.run(crew, limits=Limits())).status == "done"
+    assert (await bench.run(crew, limits=Limits(), deadline_s=100, budget_usd=1.0)).status == "done"
