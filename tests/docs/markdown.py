@@ -33,16 +33,18 @@ class Block:
 
 def blocks(language: str) -> list[Block]:
     """All blocks of a language, in the order of the pages."""
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in _BLOCK.finditer(text):
-            if match["language"] == language:
-                found.append(
-                    Block(
-                        page=page.relative_to(ROOT).as_posix(),
-                        line=text.count("\n", 0, match.start("code")) + 1,
-                        language=language, code=match["code"], untested=match["reason"] or "",
-                    )
-                )  # fmt: skip
-    return found
+    return [block for page in PAGES for block in _blocks_of(page) if block.language == language]
+
+
+def _blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(
+            page=page.relative_to(ROOT).as_posix(),
+            line=text.count("\n", 0, match.start("code")) + 1,
+            language=match["language"],
+            code=match["code"],
+            untested=match["reason"] or "",
+        )
+        for match in _BLOCK.finditer(text)
+    ]
