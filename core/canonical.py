@@ -13,8 +13,18 @@ _encode: Callable[[Any], str] = json.JSONEncoder(
 
 
 def to_json(value: Any) -> str:
-    """Canonical JSON text: sorted keys, no spaces. Raises TypeError or ValueError for what JSON lacks."""
-    return _encode(value)
+    """Canonical JSON text: sorted keys, no spaces. Raises TypeError or ValueError for what JSON lacks.
+
+    The text is always valid UTF-8: lone surrogates, which models do send, stay escaped.
+    """
+    text = _encode(value)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def from_json(text: str) -> Any:

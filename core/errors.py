@@ -52,28 +52,39 @@ class CallsheetError(Exception):
             if name == "exit_status" or not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no field {name!r}")
             setattr(self, name, value)
-        self._fields = fields
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self._fields)
+        return _rebuild, (type(self), self.message, self._set_fields())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form: `{"type", "message", "fields"}`."""
-        return {"type": type(self).__name__, "message": self.message, "fields": dict(self._fields)}
+        return {"type": type(self).__name__, "message": self.message, "fields": self._set_fields()}
+
+    def _set_fields(self) -> dict[str, Any]:
+        """The fields that differ from the class's own, whether the constructor set them or somebody later."""
+        return {name: value for name, value in vars(self).items() if hasattr(type(self), name)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> CallsheetError:
         """Rebuild from `to_dict`; an unknown type becomes the nearest thing, a plain RunError."""
         cls = _error_types().get(data.get("type", ""), RunError)
-        fields = {k: v for k, v in (data.get("fields") or {}).items() if hasattr(cls, k)}
+        given, fields = data.get("fields") or {}, {}
+        for name in _field_names(cls) & given.keys():
+            value = given[name]
+            # JSON has made lists of what was declared as a tuple.
+            fields[name] = tuple(value) if isinstance(value, list) and getattr(cls, name) == () else value
         return cls(str(data.get("message", "")), **fields)
 
 
 def _rebuild(cls: type[CallsheetError], message: str, fields: dict[str, Any]) -> CallsheetError:
     return cls(message, **fields)
+
+
+def _field_names(cls: type[CallsheetError]) -> set[str]:
+    return {name for c in cls.__mro__ for name in vars(c).get("__annotations__", ())} - {"exit_status"}
 
 
 def _error_types() -> dict[str, type[CallsheetError]]:

@@ -7,6 +7,8 @@ default) a loss of power may cost the last moments, with `"full"` it does not.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -19,10 +21,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import JournalError
-from callsheet.core.events import EndRun
 from callsheet.core.frozen import names_of
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step, ask_step
+from callsheet.runtime.journal_store import Record, broken, columns, connect, escaped, shown
 from callsheet.runtime.schema import SCHEMA_VERSION, blobs, envelopes, meta, metadata, runs, steps
 
 BLOB_BYTES = 64 * 1024
@@ -30,7 +32,7 @@ BLOB_BYTES = 64 * 1024
 
 _BLOB_MARK = "@blob:"  # never the beginning of a JSON text
 
-Record = Envelope | Step | RunRecord | EndRun
+_LOCK = 0x63616C6C  # any number that nobody else takes
 
 
 class Journal:
@@ -41,19 +43,22 @@ class Journal:
 
     def __init__(self, url: str | Path, *, synchronous: Literal["normal", "full"] = "normal") -> None:
         """Open the journal, creating it if `url` is a path or URL of an empty store."""
-        self.url = _as_url(url)
-        self.quick = self.url.startswith("sqlite") and synchronous == "normal"
+        self._engine = connect(url, synchronous)
+        self.url = shown(self._engine.url)
+        """The journal's address, without its password."""
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        self.quick = self._sqlite and synchronous == "normal"
         """Whether a write waits neither for a network nor for the disk."""
-        self._engine = sa.create_engine(self.url, poolclass=sa.StaticPool, **_driver_options(self.url))
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", lambda c, _: _set_pragmas(c, synchronous))
         try:
             self._db = self._engine.connect()
             self._check_schema()
-        except sa.exc.SQLAlchemyError as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             self._engine.dispose()
-            raise _broken(self.url, error) from error
-        insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+            raise broken(self.url, error) from error
+        except BaseException:
+            self._engine.dispose()
+            raise
+        insert: Any = sqlite.insert if self._sqlite else postgresql.insert
         self._put_envelope = self._compiled(
             insert(envelopes).on_conflict_do_nothing(index_elements=["run_id", "id"]), Envelope
         )
@@ -89,13 +94,23 @@ class Journal:
         try:
             with self._db.begin():
                 self._write(records)
+        except (UnicodeEncodeError, sa.exc.DataError):
+            # A text with lone surrogates, or (PostgreSQL) with NUL: what cannot be stored is kept escaped.
+            self._write_again([escaped(record) for record in records])
         except sa.exc.SQLAlchemyError as error:
-            raise _broken(self.url, error) from error
+            raise broken(self.url, error) from error
+
+    def _write_again(self, records: Sequence[Record]) -> None:
+        try:
+            with self._db.begin():
+                self._write(records)
+        except (UnicodeEncodeError, sa.exc.SQLAlchemyError) as error:
+            raise broken(self.url, error) from error
 
     def _write(self, records: Sequence[Record]) -> None:
         big: dict[str, str] = {}
-        kept: list[tuple[Any, ...]] = []
-        done: list[tuple[Any, ...]] = []
+        kept: list[Any] = []
+        done: list[Any] = []
         begun: list[dict[str, Any]] = []
         ended: list[dict[str, Any]] = []
         sql_envelope, row_of_envelope = self._put_envelope
@@ -108,7 +123,7 @@ class Journal:
             elif isinstance(record, Step):
                 done.append(row_of_step(_storable(record, big)))
             elif isinstance(record, RunRecord):
-                begun.append({**_columns(record), "input": _stored(record.input, big)})
+                begun.append({**columns(record), "input": _stored(record.input, big)})
             else:
                 ended.append(
                     {
@@ -131,14 +146,16 @@ class Journal:
         if ended:
             self._db.execute(self._end_run, ended)
 
-    def _compiled(self, statement: Any, record: type) -> tuple[str, Callable[[Any], tuple[Any, ...]]]:
+    def _compiled(self, statement: Any, record: type) -> tuple[str, Callable[[Any], Any]]:
         """The statement as this database's own text, and what makes its row of a record.
 
         Compiled once: SQLAlchemy's way from a dictionary to a row, taken for each, costs as much as SQLite.
         """
         names = list(names_of(record))
-        compiled = statement.compile(dialect=self._engine.dialect, column_keys=names)
-        return str(compiled), attrgetter(*(compiled.positiontup or names))
+        compiled = statement.inline().compile(dialect=self._engine.dialect, column_keys=names)
+        if compiled.positiontup:
+            return str(compiled), attrgetter(*compiled.positiontup)
+        return str(compiled), lambda row: {name: getattr(row, name) for name in names}
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -183,23 +200,38 @@ class Journal:
 
     def _check_schema(self) -> None:
         with self._db.begin():
-            if not sa.inspect(self._db).has_table(meta.name):
-                metadata.create_all(self._db)
-                self._db.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
-                return
-            found = self._db.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
+            found = self._schema_version() or self._make_schema()
         if found != str(SCHEMA_VERSION):
             raise JournalError(
                 f"the journal {self.url} has schema version {found}; this callsheet reads {SCHEMA_VERSION}",
                 hint="Use the callsheet that wrote it, or point CALLSHEET_HOME at another folder.",
             )
 
+    def _schema_version(self) -> str | None:
+        if not sa.inspect(self._db).has_table(meta.name):
+            return None
+        return self._db.scalar(sa.select(meta.c.value).where(meta.c.key == "schema_version"))
+
+    def _make_schema(self) -> str:
+        # One of those that come at once makes it, and the others find it.
+        self._db.exec_driver_sql(
+            "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({_LOCK})"
+        )
+        found = self._schema_version()
+        if found is None:
+            metadata.create_all(self._db)
+            found = str(SCHEMA_VERSION)
+            self._db.execute(meta.insert(), {"key": "schema_version", "value": found})
+        return found
+
     def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         try:
             found = [dict(row) for row in self._db.execute(query).mappings()]
             self._db.rollback()
         except sa.exc.SQLAlchemyError as error:
-            raise _broken(self.url, error) from error
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                self._db.rollback()
+            raise broken(self.url, error) from error
         return found
 
     def _loaded(self, text: str | None) -> Any:
@@ -227,18 +259,14 @@ class Journal:
         return replace(step, input=self._loaded(step.input), result=self._loaded(step.result))
 
 
-def _columns(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names_of(type(record))}
-
-
 def _storable(step: Step, big: dict[str, str]) -> Any:
     """The step as it is stored: its usage as JSON, and its large texts elsewhere."""
     if step.usage is None and len(step.input) <= BLOB_BYTES and len(step.result) <= BLOB_BYTES:
         return step
-    usage = None if step.usage is None else to_json(_columns(step.usage))
+    usage = None if step.usage is None else to_json(columns(step.usage))
     return SimpleNamespace(
         **{
-            **_columns(step),
+            **columns(step),
             "usage": usage,
             "input": _stored(step.input, big),
             "result": _stored(step.result, big),
@@ -254,41 +282,4 @@ def _stored(text: str, big: dict[str, str]) -> str:
     return _BLOB_MARK + key
 
 
-def _as_url(url: str | Path) -> str:
-    text = str(url)
-    if "://" in text:
-        return text
-    path = Path(text)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalError(
-            f"the journal's folder {path.parent} cannot be made: {error.strerror}",
-            hint="Point CALLSHEET_HOME at a folder that you may write to.",
-        ) from error
-    return f"sqlite:///{path}"
-
-
-def _driver_options(url: str) -> dict[str, Any]:
-    # The journal lives in one writer thread, but is opened and closed from others.
-    return {"connect_args": {"check_same_thread": False, "timeout": 30}} if url.startswith("sqlite") else {}
-
-
-def _set_pragmas(connection: Any, synchronous: str) -> None:
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        f"synchronous={synchronous}",
-        "wal_autocheckpoint=8000",
-        "cache_size=-16000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _broken(url: str, error: Exception) -> JournalError:
-    cause = getattr(error, "orig", None) or error
-    return JournalError(
-        f"the journal {url} cannot be used: {cause}",
-        hint="Check that its folder exists, is writable and has free space (`callsheet doctor` looks).",
-    )
+__all__ = ["BLOB_BYTES", "Journal", "Record"]

@@ -1,0 +1,105 @@
+"""What the journal stands on: its database, what goes wrong with one, and what of a record it can hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from callsheet.core.errors import JournalError
+from callsheet.core.events import EndRun
+from callsheet.core.frozen import names_of
+from callsheet.core.records import Envelope, RunRecord, Step
+
+Record = Envelope | Step | RunRecord | EndRun
+R = TypeVar("R", bound=Record)
+
+
+def connect(url: str | Path, synchronous: str) -> sa.Engine:
+    """The engine of the database at that path or URL. Raises JournalError; connects to nothing yet."""
+    text = str(url)
+    if text.startswith("postgresql://"):
+        text = text.replace("postgresql://", "postgresql+psycopg://", 1)
+    try:
+        at = sa.make_url(text) if "://" in text else _file_url(Path(text))
+        engine = sa.create_engine(at, poolclass=sa.StaticPool, **_driver_options(at))
+    except ModuleNotFoundError as error:
+        hint = "Install it beside callsheet"
+        if error.name == "psycopg":
+            hint = "PostgreSQL needs a driver: `uv add 'psycopg[binary]'`, or pip install it beside callsheet"
+        raise JournalError(f"the journal needs the package {error.name}", hint=hint + ".") from error
+    except (sa.exc.SQLAlchemyError, ValueError) as error:
+        raise JournalError(
+            f"the journal's address cannot be read: {error}",
+            hint="Give a path, or a URL such as postgresql://user:password@host/name.",
+        ) from error
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise JournalError(
+            f"the journal cannot be kept in {engine.dialect.name}", hint="Use SQLite or PostgreSQL."
+        )
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda c, _: _set_pragmas(c, synchronous))
+    return engine
+
+
+def shown(url: sa.URL) -> str:
+    """The address as it may be shown."""
+    return url.render_as_string(hide_password=True)
+
+
+def broken(url: str, error: Exception) -> JournalError:
+    """The error of a journal that cannot be used."""
+    cause = getattr(error, "orig", None) or error
+    return JournalError(
+        f"the journal {url} cannot be used: {cause}",
+        hint="Check that its folder exists, is writable and has free space (`callsheet doctor` looks).",
+    )
+
+
+def columns(record: Any) -> dict[str, Any]:
+    """The values of a record by name."""
+    return {name: getattr(record, name) for name in names_of(type(record))}
+
+
+def escaped(record: R) -> R:
+    """The record with the characters that databases do not take written as JSON writes them."""
+    changed: dict[str, Any] = {
+        name: value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
+        for name, value in columns(record).items()
+        if isinstance(value, str)
+    }
+    return replace(record, **changed)
+
+
+def _file_url(path: Path) -> sa.URL:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(
+            f"the journal's folder {path.parent} cannot be made: {error.strerror}",
+            hint="Point CALLSHEET_HOME at a folder that you may write to.",
+        ) from error
+    return sa.URL.create("sqlite", database=str(path))
+
+
+def _driver_options(url: sa.URL) -> dict[str, Any]:
+    # The journal lives in one writer thread, but is opened and closed from others.
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"check_same_thread": False, "timeout": 30}}
+    return {}
+
+
+def _set_pragmas(connection: Any, synchronous: str) -> None:
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "wal_autocheckpoint=8000",
+            "cache_size=-16000",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise

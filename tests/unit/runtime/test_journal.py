@@ -1,0 +1,126 @@
+"""The journal on SQLite, and what it says where it cannot be kept."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callsheet.core.errors import JournalError
+from callsheet.runtime.journal import Journal
+from tests.journal_contract import JournalContract, envelope, step
+
+
+class TestOnSqlite(JournalContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return str(tmp_path / "a folder" / "journal with ?#%20 signs.db")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def any_url(cls, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+        folder, numbers = tmp_path_factory.mktemp("journals"), itertools.count()
+        return lambda: str(folder / f"{next(numbers)}.db")
+
+
+def pragma(journal: Journal, what: str) -> Any:
+    found = journal._db.exec_driver_sql(f"PRAGMA {what}")
+    value = found.scalar() if found.returns_rows else None
+    journal._db.rollback()
+    return value
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"my holiday pictures" * 100)
+    with pytest.raises(JournalError, match="not a database") as error:
+        Journal(path)
+    assert "Check that" in error.value.hint
+    assert path.read_bytes() == b"my holiday pictures" * 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_programs_database_is_left_alone_but_for_our_tables(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    journal = Journal(path)
+    journal.write([envelope()])
+    assert journal.envelopes("run-000001") == [envelope()]
+    journal.close()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match=r"file.* cannot be made") as error:
+        Journal(tmp_path / "file" / "journal.db")
+    assert "CALLSHEET_HOME" in error.value.hint
+
+
+def test_a_folder_in_its_place_is_said(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="cannot be used: unable to open"):
+        Journal(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="to root no folder is read-only")
+def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(JournalError, match="cannot be used") as error:
+        Journal(tmp_path / "journal.db")
+    assert "writable" in error.value.hint
+
+
+def test_a_write_to_a_read_only_database_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.write([envelope("a")])
+    pragma(journal, "query_only = 1")
+    with pytest.raises(JournalError, match="readonly"):
+        journal.write([envelope("b"), step()])
+    pragma(journal, "query_only = 0")
+    assert [e.id for e in journal.envelopes("run-000001")] == ["a"]
+    assert journal.steps("run-000001") == []
+    journal.close()
+
+
+def test_a_database_that_may_not_grow_keeps_what_it_has_and_goes_on_when_it_may(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.write([envelope("a")])
+    pragma(journal, f"max_page_count = {pragma(journal, 'page_count')}")
+    with pytest.raises(JournalError, match="full") as error:
+        journal.write([envelope("b", body='"' + "x" * 60_000 + '"')])
+    assert "free space" in error.value.hint
+    assert [e.id for e in journal.envelopes("run-000001")] == ["a"]
+    pragma(journal, "max_page_count = 100000")
+    journal.write([envelope("c")])
+    assert [e.id for e in journal.envelopes("run-000001")] == ["a", "c"]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u:secret@h/db", "cannot|needs the package"),
+        ("nonsense://x", "address cannot be read"),
+        ("postgresql://u:secret@h:port/db", "address cannot be read"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_said_without_its_password(url: str, says: str) -> None:
+    with pytest.raises(JournalError, match=says) as error:
+        Journal(url)
+    assert "secret" not in str(error.value)
+    assert error.value.hint
+
+
+def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(JournalError, match="needs the package psycopg") as error:
+        Journal("postgresql://u:secret@127.0.0.1:1/db")
+    assert "psycopg[binary]" in error.value.hint
+    assert "secret" not in str(error.value)
