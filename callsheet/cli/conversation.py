@@ -45,6 +45,8 @@ class Conversation:
                 pass  # the clock, and the end, which the summary tells
 
     def _message(self, event: RunEvent) -> None:
+        if event.receiver == "person" and not self._whole:
+            return  # the answer or the error, which the command prints as such
         screen = self._screen
         screen.print(
             f"{self._name(event.sender)} → {self._name(event.receiver)}: ", style="bold cyan", end=""

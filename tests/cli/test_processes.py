@@ -8,7 +8,9 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,55 @@ def test_a_cluster_that_is_not_there_is_told_at_once(callsheet: Callsheet) -> No
     assert ended.status == 1
     assert "there is no Ray cluster at 127.0.0.1:1" in ended.err
     assert "`callsheet up`" in ended.err
+
+
+def test_a_deadline_is_status_3(callsheet: Callsheet) -> None:
+    ended = callsheet("run", "slow.py", "--inline", "--json", "--deadline", "0.5", "hello")
+    assert ended.status == 3
+    assert ended.data["status"] == "limited"
+    assert callsheet("runs", "--json").data[0]["status"] == "limited"
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a server that takes no key."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            body = b'{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}'
+            self.send_response(401)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_key_that_is_refused_is_told_and_never_shown(callsheet: Callsheet, refusing: str) -> None:
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-very-secret", "OPENAI_BASE_URL": refusing}
+    ended = callsheet(
+        "run", "research", "--inline", "--model", "openai/gpt-5.4-mini", "--docs", "README.md", "a crash?",
+        env=environment,
+    )  # fmt: skip
+    assert ended.status == 1
+    assert "OPENAI_API_KEY" in ended.err
+    assert "very-secret" not in ended.out + ended.err
+    assert callsheet("runs", "--json").data[0]["status"] == "failed"
+
+
+def test_a_server_that_is_not_there_is_told_with_its_address(callsheet: Callsheet) -> None:
+    environment = {**os.environ, "OLLAMA_HOST": "127.0.0.1:1"}
+    ended = callsheet("run", "slow.py", "--inline", "--model", "ollama/llama3.2", "hello", env=environment)
+    assert ended.status == 1
+    assert "127.0.0.1:1" in ended.err
+    assert "ollama serve" in ended.err

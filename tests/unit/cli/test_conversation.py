@@ -27,6 +27,11 @@ def test_a_message_names_both_and_the_crew_stands_for_its_flow() -> None:
     assert text == "researcher → research: found [a.md#L1]\nyou → research: hello\n"
 
 
+def test_the_answer_is_left_to_standard_output() -> None:
+    assert shown(said("the answer", sender="flow", receiver="person"))[0] == ""
+    assert "the answer" in shown(said("the answer", sender="flow", receiver="person"), whole=True)[0]
+
+
 def test_a_long_message_is_shortened_and_whole_where_asked() -> None:
     long = "\n".join(f"line {i}" for i in range(20))
     text, _ = shown(said(long))

@@ -1,0 +1,119 @@
+"""The command line on a real Ray: runs of their own, and what `up` starts and `down` ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from callsheet.tracing.phoenix import PhoenixClient, environment_path
+from tests.cli.conftest import Ended
+from tests.cli.test_processes import wait_for
+
+Callsheet = Callable[..., Ended]
+Begin = Callable[..., subprocess.Popen[str]]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def brought_up(callsheet: Callsheet) -> Iterator[None]:
+    """A Ray head of this test's own home."""
+    ended = callsheet("up", "--no-phoenix")
+    assert ended.status == 0, ended.err
+    yield
+    callsheet("down")
+
+
+def test_a_crew_file_with_its_types_tools_and_modules_runs_on_ray(callsheet: Callsheet, folder: Path) -> None:
+    ended = callsheet("run", "crews/desk.py", "Where is order 17?", "--json")
+    assert ended.status == 0, ended.err
+    assert "IN LEIPZIG" in ended.data["output"]["text"]
+    assert ended.data["usage"]["tool_calls"] == 1
+
+
+def test_research_on_ray_answers_with_citations(callsheet: Callsheet) -> None:
+    ended = callsheet("run", "research", "--docs", "README.md", "What does a crash cost?")
+    assert ended.status == 0, ended.err
+    assert "[README.md#L" in ended.out
+    assert "starting Ray on this machine" in ended.err
+
+
+def test_ctrl_c_cancels_a_run_on_ray(begin: Begin, callsheet: Callsheet) -> None:
+    with begin("run", "slow.py", "--json", "hello") as process:
+        wait_for(process, "clerk → slow")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["status"] == "cancelled"
+    assert "Traceback" not in err
+
+
+def test_a_launched_crew_serves_until_it_is_stopped(brought_up: None, callsheet: Callsheet) -> None:
+    launched = callsheet("launch", "crews/desk.py", "--name", "front")
+    assert launched.status == 0, launched.err
+    first = callsheet("run", "front", "Where is order 17?", "--json")
+    assert "IN LEIPZIG" in first.data["output"]["text"], first.err
+    (crew,) = (crew for crew in callsheet("crews", "--json").data if crew["kind"] == "launched")
+    assert crew["name"] == "front"
+    pids = {pid for numbers in crew["participants"].values() for pid in numbers}
+    assert len(pids) == 2
+    again = callsheet("launch", "crews/desk.py", "--name", "front")
+    assert again.status == 2
+    assert "launched as 'front' already" in again.err
+    second = callsheet("run", "front", "Where is order 18?", "--json")
+    assert "IN GRAZ" in second.data["output"]["text"]
+    assert callsheet("stop", "front").status == 0
+    assert callsheet("run", "front", "Where is order 17?").status == 2
+    assert callsheet("stop", "front").status == 2
+    assert [run["status"] for run in callsheet("runs", "--json").data] == ["done", "done"]
+
+
+def test_up_twice_is_one_head_for_its_owner_alone_and_down_ends_it(
+    brought_up: None, callsheet: Callsheet, home: Path, tmp_path: Path
+) -> None:
+    before = callsheet("status", "--json").data["ray"]
+    assert before["ours"]
+    assert callsheet("up", "--no-phoenix").status == 0
+    assert callsheet("status", "--json").data["ray"] == before
+    (token,) = home.glob("ray/auth_token")
+    assert token.stat().st_mode & 0o077 == 0
+    stranger = callsheet("crews", "--address", before["address"], "--home", str(tmp_path / "another"))
+    assert stranger.status == 1
+    assert "RAY_AUTH_MODE" in stranger.err
+    assert callsheet("down").status == 0
+    assert callsheet("status", "--json").data["ray"] is None
+    host, port = before["address"].split(":")
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, int(port))) != 0
+    assert not Path(f"/proc/{before['pid']}").exists()
+
+
+def test_a_run_is_seen_in_the_phoenix_that_up_started(callsheet: Callsheet, home: Path) -> None:
+    cache = Path(os.environ.get("CALLSHEET_TEST_CACHE") or Path.home() / ".cache" / "callsheet-tests")
+    if not environment_path(cache).exists():
+        pytest.skip("Phoenix's environment is not in the cache: the tests in tests/phoenix make it")
+    environment_path(home).parent.mkdir(parents=True)
+    environment_path(home).symlink_to(environment_path(cache))
+    try:
+        assert callsheet("up", "--phoenix-port", "6106").status == 0
+        phoenix = callsheet("status", "--json").data["phoenix"]
+        assert phoenix["healthy"]
+        ended = callsheet("run", "research", "--docs", "README.md", "--json", "What does a crash cost?")
+        assert f"watch it live: {phoenix['url']}" in ended.err
+        run = ended.data
+        assert run["trace_url"].endswith(f"/traces/{run['trace_id']}")
+        client, until = PhoenixClient(phoenix["url"]), time.monotonic() + 60
+        while not client.spans("callsheet", run["run_id"]):
+            assert time.monotonic() < until, "no span of the run has come to Phoenix"
+            time.sleep(0.2)
+    finally:
+        assert callsheet("down").status == 0
+    assert not PhoenixClient(phoenix["url"]).healthy()
