@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from callsheet.core.errors import CallsheetError, DefinitionError, JournalError
+from callsheet.core.errors import CallsheetError, ClusterError, DefinitionError, JournalError
 from callsheet.core.events import (
     CancelRequested,
     CancelTurn,
@@ -34,7 +34,7 @@ from callsheet.core.events import (
 )
 from callsheet.core.records import Envelope, RunRecord
 from callsheet.core.run_state import RunState, decide, start
-from callsheet.runtime.journal import Journal, Record
+from callsheet.runtime.journal import Journal, Record, end_of
 from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.protocol import (
@@ -88,7 +88,7 @@ class Coordinator:
         self._flushing: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._broken: JournalError | None = None
-        self._queries = Queries(journal, self._members, self._read)
+        self._queries = Queries(journal, self._members, self._read, self._stop_runs_of)
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane."""
@@ -138,6 +138,8 @@ class Coordinator:
         if known is not None:
             known.watchers[port.client] = item.watch
             return
+        if port.session and self._is_kept(port, item):
+            return
         launch = item.record.launch
         if not self._members.has_launch(launch):
             error = DefinitionError(
@@ -162,6 +164,26 @@ class Coordinator:
         self._after_commit(lambda: trace_message(item.envelope, run.info))
         self._perform(run, commands)
 
+    def _is_kept(self, port: Port, item: StartRun) -> bool:
+        """Whether the journal has the run already, of which its client may have missed the end."""
+        run_id = item.record.run_id
+        try:
+            kept = self._read_now(lambda: self._journal.run(run_id))
+        except JournalError as error:
+            self._break(error)
+            return True
+        if kept is None:
+            return False
+        if kept.ended is not None:
+            port.push(RunNews(run_id=run_id, record=end_of(kept)))
+            return True
+        lost = ClusterError(
+            f"the coordinator died while run {run_id} was under way",
+            hint=f"What was finished is in the journal: `callsheet show {run_id}`.",
+        )
+        port.push(Refused(run_id=run_id, error=lost.to_dict()))
+        return True
+
     def _event(self, run_id: str, event: Any) -> None:
         run = self._runs.get(run_id)
         if run is None or self._broken is not None:
@@ -179,12 +201,23 @@ class Coordinator:
             if run is not None and envelope.id in run.state.open:
                 self._after_commit(partial(self._give, run, envelope))
 
+    def _stop_runs_of(self, launch: str) -> None:
+        """Nobody serves them any more: waiting for their deadline would help no one."""
+        for run in list(self._runs.values()):
+            if run.info.launch == launch:
+                reason, run_id = f"the crew {launch} was stopped", run.record.run_id
+                self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+
     def _ask(self, port: Port, item: Query) -> None:
         async def answer() -> None:
             try:
                 port.push(Answer(id=item.id, value=await self._queries.answer(item.verb, item.args)))
             except CallsheetError as error:
                 port.push(Answer(id=item.id, error=error.to_dict()))
+            except Exception as error:  # whoever asked is waiting
+                log.exception("the query %s failed", item.verb)
+                fault = ClusterError(f"the coordinator failed at {item.verb!r}: {error}")
+                port.push(Answer(id=item.id, error=fault.to_dict()))
 
         self._after_commit(answer)
 
@@ -247,9 +280,9 @@ class Coordinator:
         self._records.append(end)
         if run.timer is not None:
             run.timer.cancel()
-        del self._runs[end.run_id]
 
         def tell() -> None:
+            del self._runs[end.run_id]
             trace_run(run.record, end)
             for client in run.watchers:
                 self._push(client, RunNews(run_id=end.run_id, record=end))
@@ -279,7 +312,10 @@ class Coordinator:
             if records:
                 try:
                     await self._read(partial(self._journal.write, records))
-                except JournalError as error:
+                except Exception as error:
+                    if not isinstance(error, JournalError):
+                        log.exception("the journal failed")
+                        error = JournalError(f"the journal failed: {type(error).__name__}: {error}")
                     self._break(error)
                     return
             for effect in effects:
@@ -299,6 +335,9 @@ class Coordinator:
         if self._journal.quick:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def _read_now(self, work: Callable[[], Any]) -> Any:
+        return work() if self._journal.quick else self._writer.submit(work).result()
 
     def _break(self, error: JournalError) -> None:
         """The state in memory is ahead of the journal now: nothing of it may leave."""

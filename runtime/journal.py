@@ -14,13 +14,14 @@ from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import JournalError
+from callsheet.core.events import EndRun, RunStatus
 from callsheet.core.frozen import names_of
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step, ask_step
@@ -259,6 +260,17 @@ class Journal:
         return replace(step, input=self._loaded(step.input), result=self._loaded(step.result))
 
 
+def end_of(run: RunRecord) -> EndRun:
+    """How a run ended, from its record."""
+    usage = from_json(run.usage)
+    cost = usage.pop("cost_usd")
+    return EndRun(
+        run_id=run.run_id, status=cast("RunStatus", run.status), output=run.output,
+        error=None if run.error is None else from_json(run.error),
+        usage=RunUsage(**usage, cost_usd=cost or 0.0, unpriced_calls=int(cost is None)), at=run.ended or 0.0,
+    )  # fmt: skip
+
+
 def _storable(step: Step, big: dict[str, str]) -> Any:
     """The step as it is stored: its usage as JSON, and its large texts elsewhere."""
     if step.usage is None and len(step.input) <= BLOB_BYTES and len(step.result) <= BLOB_BYTES:
@@ -282,4 +294,4 @@ def _stored(text: str, big: dict[str, str]) -> str:
     return _BLOB_MARK + key
 
 
-__all__ = ["BLOB_BYTES", "Journal", "Record"]
+__all__ = ["BLOB_BYTES", "Journal", "Record", "end_of"]

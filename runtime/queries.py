@@ -15,8 +15,11 @@ Read = Callable[[Callable[[], Any]], Awaitable[Any]]
 class Queries:
     """Answers by verb; an unknown verb, or a question about what is not there, raises UsageError."""
 
-    def __init__(self, journal: Journal, members: Members, read: Read) -> None:
+    def __init__(
+        self, journal: Journal, members: Members, read: Read, stop_runs: Callable[[str], None]
+    ) -> None:
         self._journal, self._members, self._read = journal, members, read
+        self._stop_runs = stop_runs
         self._verbs: dict[str, Callable[..., Awaitable[Any]]] = {
             "launch": self._launch, "unlaunch": self._unlaunch, "launches": self._launches,
             "joined": self._joined, "runs": self._runs, "run": self._run,
@@ -38,6 +41,7 @@ class Queries:
         self._members.add_launch(name, tuple(names), description)
 
     async def _unlaunch(self, name: str) -> None:
+        self._stop_runs(name)
         self._members.remove_launch(name)
 
     async def _launches(self) -> list[dict[str, Any]]:
