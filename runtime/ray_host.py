@@ -22,6 +22,7 @@ from callsheet.runtime.actors import (
 from callsheet.runtime.client import Client
 from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, ship_by_value, within
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
+from callsheet.runtime.protocol import FLOW
 from callsheet.runtime.services import Call, Caller
 
 START_TIMEOUT_S = 120.0
@@ -94,7 +95,8 @@ class RayHost:
         names = [spec.name for spec in participants]
         for spec in participants:
             ship_by_value(spec.modules)
-        self._progress(f"starting {len(names)} agents" if len(names) > 1 else "starting the crew")
+        agents = [spec for spec in participants if spec.name != FLOW]
+        self._progress(f"starting {len(agents)} agent{'s' if len(agents) > 1 else ''}")
         # The name first: what is launched under it already must not be touched.
         await self.client.query("launch", name=name, names=names, description=description, new=True)
         creating: list[Any] = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from callsheet.crews.result import Result, RunEvent
 
 SHOWN_LINES = 6
-SHOWN_WIDTH = 160
+SHOWN_WIDTH = 300
 SHORT_WIDTH = 110
 
 

@@ -10,8 +10,8 @@ import typer
 
 from callsheet.cli.journals import journal_path, reading
 from callsheet.cli.options import Address, Home, Json, settings_of
-from callsheet.cli.screen import console, notice, print_json, printable
-from callsheet.core.errors import InfrastructureError
+from callsheet.cli.screen import console, notice, print_error, print_json, printable
+from callsheet.core.errors import InfrastructureError, TracingError
 
 if TYPE_CHECKING:
     from callsheet.settings import Settings
@@ -23,7 +23,7 @@ def up(
         int, typer.Option("--phoenix-port", min=1, max=65535, metavar="PORT", help="Where Phoenix listens.")
     ] = 6006,
     home: Home = None,
-) -> None:
+) -> int:
     """Start a Ray head and Phoenix in the background, on this machine alone.
 
     What runs already is left as it is. `callsheet down` ends what this started.
@@ -34,11 +34,14 @@ def up(
 
     settings = settings_of(home=home)
     head = start_head(settings.home, hidden=KEYS, progress=notice)
-    url = (
-        _phoenix_address(settings)
-        if no_phoenix or settings.phoenix
-        else _start_phoenix(settings, phoenix_port)
-    )
+    failed = False
+    url = _phoenix_address(settings)
+    if not (no_phoenix or settings.phoenix):
+        try:
+            url = _start_phoenix(settings, phoenix_port)
+        except TracingError as error:  # Ray is of use without it
+            failed = True
+            print_error(error.message, error.hint)
     # With the cluster's services there, and not only the cluster, the first run is as fast as the next.
     notice("starting the coordinator, the model gateway and the memory")
     portal().run(_open(settings.model_copy(update={"address": head.address})))
@@ -48,6 +51,7 @@ def up(
     screen.print(f"State    {printable(str(settings.home))}")
     notice('Next: callsheet run research --docs FOLDER "…"   Keep a crew serving: callsheet launch CREW')
     notice("End it all: callsheet down")
+    return 1 if failed else 0
 
 
 def _start_phoenix(settings: Settings, port: int) -> str:
