@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,11 @@ def test_the_linter_bans_each_folder_under_its_bare_name(project: dict[str, Any]
 def test_every_folder_has_a_place_in_the_import_order(project: dict[str, Any]) -> None:
     layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
     assert {name.strip() for layer in layers for name in layer.split("|")} >= set(LINKED)
+
+
+def test_the_ci_script_can_be_run_and_ends_with_the_readmes_test_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    steps = [line for line in script.read_text(encoding="utf-8").splitlines() if line.startswith("step ")]
+    assert steps[-1] == "step uv run pytest"
+    assert "uv run pytest\n" in (ROOT / "README.md").read_text(encoding="utf-8")
