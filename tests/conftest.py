@@ -16,9 +16,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "callsheet")
 
 # No test may reach a provider, or a cluster or home of the person who runs it.
 for _name in list(os.environ):
-    if _name.endswith("_API_KEY") or _name.startswith("RAY_"):
-        del os.environ[_name]
-    elif _name.startswith("CALLSHEET_") and not _name.startswith("CALLSHEET_TEST_"):
+    _ours = _name.startswith("CALLSHEET_") and not _name.startswith("CALLSHEET_TEST_")
+    if _ours or _name.startswith("RAY_") or _name.endswith("_API_KEY"):
         del os.environ[_name]
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 

@@ -44,12 +44,18 @@ async def test_documents_and_questions_are_embedded_by_the_provider_through_the_
     monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", f"http://127.0.0.1:{port}/v1")
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", KEY)
     for topic in TOPICS:
-        (tmp_path / f"{topic}.md").write_text(f"# {topic}\n\nAll that is known of the {topic} is kept here.\n")
+        (tmp_path / f"{topic}.md").write_text(
+            f"# {topic}\n\nAll that is known of the {topic} is kept here.\n"
+        )
     crew = Crew("readers", agents=[Agent("reader", role="researcher", tools=["search_documents"])])
     settings = load_settings(embedder="openai-compatible/topics", phoenix="off")
     try:
         result = await crew.arun(
-            "What is known of the volcano?", host="inline", model="offline", docs=[tmp_path], settings=settings
+            "What is known of the volcano?",
+            host="inline",
+            model="offline",
+            docs=[tmp_path],
+            settings=settings,
         )
     finally:
         await runner.cleanup()

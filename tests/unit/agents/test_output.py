@@ -168,7 +168,8 @@ def test_what_has_no_json_form_is_refused_by_name(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "data"),
     [
-        (None, None), (float("nan"), None), ({"a": ["\ud800b"]}, {"a": ["?b"]}), ("x", "x"), (True, True), (1.5, 1.5), ((1, 2), [1, 2]), (Point(1), {"x": 1, "y": 0}),
+        (None, None), (float("nan"), None), ({"a": ["\ud800b"]}, {"a": ["?b"]}), ("x", "x"),
+        (True, True), (1.5, 1.5), ((1, 2), [1, 2]), (Point(1), {"x": 1, "y": 0}),
         (Verdict(good=True), {"good": True, "advice": ""}), ({"d": dt.date(2026, 1, 2)}, {"d": "2026-01-02"}),
     ],
 )  # fmt: skip
