@@ -59,15 +59,15 @@ def test_a_killed_writer_loses_nothing_that_write_returned_for(tmp_path: Path) -
 def test_writers_that_come_at_once_make_one_journal_and_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "new" / "journal.db"
     path.parent.mkdir()
-    processes = [writer(path, f"w{i}", 30) for i in range(4)]
+    processes = [writer(path, f"w{i}", 15) for i in range(3)]
     for process in processes:
-        assert process.communicate()[0].split() == ["open", *map(str, range(30))]
+        assert process.communicate()[0].split() == ["open", *map(str, range(15))]
         assert process.returncode == 0
     journal = Journal(path)
     ids = [e.id for e in journal.envelopes("run-000001")]
-    assert sorted(ids) == sorted(f"w{i}-{n}" for i in range(4) for n in range(30))
-    for i in range(4):
-        assert [id_ for id_ in ids if id_.startswith(f"w{i}-")] == [f"w{i}-{n}" for n in range(30)]
+    assert sorted(ids) == sorted(f"w{i}-{n}" for i in range(3) for n in range(15))
+    for i in range(3):
+        assert [id_ for id_ in ids if id_.startswith(f"w{i}-")] == [f"w{i}-{n}" for n in range(15)]
     journal.close()
 
 
