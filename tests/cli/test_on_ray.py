@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.tracing.phoenix import PhoenixClient, environment_path
+from callsheet.tracing.phoenix.identity import identity
 from tests.cli.conftest import Ended
 from tests.cli.test_processes import wait_for
 
@@ -93,7 +94,7 @@ def test_up_twice_is_one_head_for_its_owner_alone_and_down_ends_it(
     host, port = before["address"].split(":")
     with socket.socket() as probe:
         assert probe.connect_ex((host, int(port))) != 0
-    assert not Path(f"/proc/{before['pid']}").exists()
+    assert identity(before["pid"]) is None
 
 
 def test_a_run_is_seen_in_the_phoenix_that_up_started(callsheet: Callsheet, home: Path) -> None:
