@@ -100,9 +100,10 @@ class Deliver:
 
 @frozen
 class Resolve:
-    """Tell an open turn how its ask, the nth of that key, was answered."""
+    """Tell an open turn (of that receiver) how its ask, the nth of that key, was answered."""
 
     turn_id: str
+    receiver: str
     key: str
     nth: int
     kind: Literal["reply", "error"]
@@ -120,9 +121,10 @@ class Recall:
 
 @frozen
 class CancelTurn:
-    """Stop the work on a turn; whatever it still sends is ignored."""
+    """Stop the work on a turn (of that receiver); whatever it still sends is ignored."""
 
     turn_id: str
+    receiver: str
     reason: str
 
 

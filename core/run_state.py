@@ -245,7 +245,14 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         model_calls=asker.model_calls,
     )
     after = state.after(left, messages=1)
-    resolve = Resolve(turn_id=ask.cause, key=ask.step_key, nth=ask.step_nth, kind=event.kind, body=event.body)
+    resolve = Resolve(
+        turn_id=ask.cause,
+        receiver=ask.sender,
+        key=ask.step_key,
+        nth=ask.step_nth,
+        kind=event.kind,
+        body=event.body,
+    )
     return after, (keep, *cancels, resolve)
 
 
@@ -298,7 +305,7 @@ def _close(
             if turn.envelope.cause in closed:
                 closed.add(id_)
                 del left[id_]
-                cancels.append(CancelTurn(turn_id=id_, reason=reason))
+                cancels.append(CancelTurn(turn_id=id_, receiver=turn.envelope.receiver, reason=reason))
                 found = True
     return left, tuple(cancels)
 
@@ -324,7 +331,10 @@ def _limited(state: RunState, limit: str, allowed: float, used: float, at: float
 
 
 def _stop(state: RunState, status: RunStatus, error: CallsheetError, at: float) -> Decision:
-    cancels = tuple(CancelTurn(turn_id=id_, reason=error.message) for id_ in state.open)
+    cancels = tuple(
+        CancelTurn(turn_id=id_, receiver=turn.envelope.receiver, reason=error.message)
+        for id_, turn in state.open.items()
+    )
     after, commands = _end(state, status, at, error=error.to_dict())
     return after, (*cancels, *commands)
 

@@ -27,6 +27,7 @@ from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.lanes import LaneDownError
 from callsheet.runtime.participant import Participant
+from callsheet.runtime.protocol import LaunchCard
 from callsheet.runtime.services import Caller, Service
 
 COORDINATOR = "coordinator"
@@ -124,17 +125,17 @@ class ParticipantActor(_Actor):
     def __init__(
         self,
         config: HostConfig,
-        launch: str,
+        card: LaunchCard,
         index: int,
         spec: ParticipantSpec,
         handles: Mapping[str, Any],
     ) -> None:
-        client = actor_name(launch, spec.name, index)
+        client = actor_name(card.name, spec.name, index)
         super().__init__(config, client)
         incarnation = uuid.uuid4().hex
         callers = _callers(client, {n: h for n, h in handles.items() if n != COORDINATOR}, incarnation)
         self._participant = Participant(
-            launch=launch, name=spec.name, handler=spec.factory(),
+            card=card, name=spec.name, replica=index, replicas=spec.replicas, handler=spec.factory(),
             transport=ActorTransport(COORDINATOR, handles[COORDINATOR]),
             services={name: caller.request for name, caller in callers.items()},
             client=client, incarnation=incarnation,
@@ -177,11 +178,11 @@ def create_service(config: HostConfig, spec: ServiceSpec, handles: Mapping[str, 
 
 
 def create_participant(
-    config: HostConfig, launch: str, index: int, spec: ParticipantSpec, handles: Mapping[str, Any]
+    config: HostConfig, card: LaunchCard, index: int, spec: ParticipantSpec, handles: Mapping[str, Any]
 ) -> Any:
     """One participant's actor."""
-    name = actor_name(launch, spec.name, index)
-    return _create(ParticipantActor, name, dict(spec.resources), False, config, launch, index, spec, handles)
+    name = actor_name(card.name, spec.name, index)
+    return _create(ParticipantActor, name, dict(spec.resources), False, config, card, index, spec, handles)
 
 
 def _create(cls: type, name: str, resources: dict[str, Any], get_if_exists: bool, *args: Any) -> Any:

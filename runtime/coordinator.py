@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,8 +31,8 @@ from callsheet.core.events import (
     StepRecorded,
     TurnFinished,
 )
-from callsheet.core.records import Envelope, RunRecord
-from callsheet.core.run_state import RunState, decide, start
+from callsheet.core.records import Envelope
+from callsheet.core.run_state import decide, start
 from callsheet.runtime.journal import Journal, Record, end_of
 from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.members import Members
@@ -44,7 +43,6 @@ from callsheet.runtime.protocol import (
     JournalBroken,
     Query,
     Refused,
-    RunInfo,
     RunNews,
     StartRun,
     StepAnswered,
@@ -52,6 +50,7 @@ from callsheet.runtime.protocol import (
     TurnStopped,
 )
 from callsheet.runtime.queries import Queries
+from callsheet.runtime.recovery import ActiveRun, run_info, take_up
 from callsheet.runtime.trace import trace_message, trace_run
 
 log = logging.getLogger(__name__)
@@ -59,13 +58,8 @@ log = logging.getLogger(__name__)
 Effect = Callable[[], Any]
 
 
-@dataclass(slots=True)
-class _Run:
-    state: RunState
-    record: RunRecord
-    info: RunInfo
-    watchers: dict[str, str] = field(default_factory=dict)
-    timer: asyncio.TimerHandle | None = None
+PAST_RUNS = 10_000
+"""How many ended runs are remembered, so that late news of them asks no question of the journal."""
 
 
 class Coordinator:
@@ -74,7 +68,9 @@ class Coordinator:
     What survives a crash: everything it has acknowledged, since it acknowledges after the commit. A call
     that failed may have been journaled or not; sending its items again is safe, because every envelope,
     step and finished turn has an id and is taken once. A participant that comes back with a new
-    incarnation gets its unfinished turns again, with the steps they have recorded.
+    incarnation gets its unfinished turns again, with the steps they have recorded. A coordinator that
+    takes another's place learns who is there from the participants, which join it again, and takes up each
+    run from the journal when it first hears of it.
     """
 
     def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.time) -> None:
@@ -82,7 +78,8 @@ class Coordinator:
         self._clock = clock
         self._lanes = LaneServer(self._receive)
         self._members = Members()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, ActiveRun] = {}
+        self._past: dict[str, None] = {}
         self._records: list[Record] = []
         self._effects: list[Effect] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -117,7 +114,6 @@ class Coordinator:
                 case StepRecorded(step=step):
                     self._event(step.run_id, item)
                 case TurnFinished(run_id=run_id):
-                    self._members.release(item.turn_id)
                     self._event(run_id, item)
                 case StartRun():
                     self._start(port, item)
@@ -134,58 +130,61 @@ class Coordinator:
 
     def _start(self, port: Port, item: StartRun) -> None:
         run_id = item.record.run_id
-        known = self._runs.get(run_id)
+        # Only who talked to a predecessor can have begun the run with it.
+        known = self._run(run_id) if port.returning else self._runs.get(run_id)
         if known is not None:
             known.watchers[port.client] = item.watch
             return
-        if port.session and self._is_kept(port, item):
+        if run_id in self._past and self._tell_end(port, run_id):
             return
         launch = item.record.launch
-        if not self._members.has_launch(launch):
+        if launch not in self._members.launches:
             error = DefinitionError(
                 f"no crew is launched as {launch!r}", hint="`callsheet crews` lists those that are."
             )
             port.push(Refused(run_id=run_id, error=error.to_dict()))
             return
         state, commands = start(RunStarted(envelope=item.envelope, limits=item.limits))
-        seconds = item.limits.deadline_s
-        info = RunInfo(
-            run_id=run_id, crew=item.record.crew, launch=launch, session_id=item.record.session_id,
-            options=item.record.options, limits=item.limits,
-            deadline=None if seconds is None else item.record.started + seconds,
-        )  # fmt: skip
-        run = _Run(state=state, record=item.record, info=info, watchers={port.client: item.watch})
-        self._runs[run_id] = run
+        info = run_info(item.record, item.limits)
+        run = ActiveRun(state=state, record=item.record, info=info, watchers={port.client: item.watch})
+        self._activate(run)
         self._records.append(item.record)
-        if info.deadline is not None:
-            passed = DeadlinePassed(run_id=run_id, at=info.deadline)
-            wait = max(0.0, info.deadline - self._clock())
-            run.timer = asyncio.get_running_loop().call_later(wait, self._event, run_id, passed)
         self._after_commit(lambda: trace_message(item.envelope, run.info))
         self._perform(run, commands)
 
-    def _is_kept(self, port: Port, item: StartRun) -> bool:
-        """Whether the journal has the run already, of which its client may have missed the end."""
-        run_id = item.record.run_id
-        try:
-            kept = self._read_now(lambda: self._journal.run(run_id))
-        except JournalError as error:
-            self._break(error)
-            return True
-        if kept is None:
-            return False
-        if kept.ended is not None:
+    def _tell_end(self, port: Port, run_id: str) -> bool:
+        """Tell a client that missed it how its run ended; False if that is not known after all."""
+        kept = self._read_now(lambda: self._journal.run(run_id))
+        if kept is not None and kept.ended is not None:
             port.push(RunNews(run_id=run_id, record=end_of(kept)))
-            return True
-        lost = ClusterError(
-            f"the coordinator died while run {run_id} was under way",
-            hint=f"What was finished is in the journal: `callsheet show {run_id}`.",
-        )
-        port.push(Refused(run_id=run_id, error=lost.to_dict()))
-        return True
+        return kept is not None
+
+    def _activate(self, run: ActiveRun) -> None:
+        run_id = run.state.run_id
+        self._runs[run_id] = run
+        if run.info.deadline is not None:
+            passed = DeadlinePassed(run_id=run_id, at=run.info.deadline)
+            wait = max(0.0, run.info.deadline - self._clock())
+            run.timer = asyncio.get_running_loop().call_later(wait, self._event, run_id, passed)
+
+    def _run(self, run_id: str) -> ActiveRun | None:
+        """The run, if it is going on; one that a predecessor of this coordinator began is taken up."""
+        run = self._runs.get(run_id)
+        if run is not None or run_id in self._past:
+            return run
+        record = self._read_now(lambda: self._journal.run(run_id))
+        if record is None:
+            return None
+        if record.ended is not None:
+            self._past[run_id] = None
+            return None
+        again: ActiveRun | None = self._read_now(lambda: take_up(self._journal, record))
+        if again is not None:
+            self._activate(again)
+        return again
 
     def _event(self, run_id: str, event: Any) -> None:
-        run = self._runs.get(run_id)
+        run = self._runs.get(run_id) or self._run(run_id)
         if run is None or self._broken is not None:
             return  # it is over: late news
         run.state, commands = decide(run.state, event)
@@ -193,13 +192,16 @@ class Coordinator:
         self._kick()
 
     def _join(self, port: Port, item: Join) -> None:
-        again, waiting = self._members.join(item.launch, item.name, port.client, item.pid)
-        for turn_id, run_id in again:
-            self._after_commit(partial(self._give_again, turn_id, run_id))
-        for envelope in waiting:
-            run = self._runs.get(envelope.run_id)
-            if run is not None and envelope.id in run.state.open:
-                self._after_commit(partial(self._give, run, envelope))
+        launch = item.card.name
+        if self._members.join(item, port.client):
+            for record in self._read_now(lambda: self._journal.unended(launch)) or ():
+                self._run(record.run_id)
+        for run in self._runs.values():
+            if run.info.launch == launch:
+                for turn in run.state.open.values():
+                    if self._members.takes(port.client, launch, turn.envelope):
+                        again = partial(self._give_again, turn.envelope.id, run.state.run_id)
+                        self._after_commit(again)
 
     def _stop_runs_of(self, launch: str) -> None:
         """Nobody serves them any more: waiting for their deadline would help no one."""
@@ -223,7 +225,7 @@ class Coordinator:
 
     # --- what is to be done --------------------------------------------------------------------------
 
-    def _perform(self, run: _Run, commands: Sequence[Command]) -> None:
+    def _perform(self, run: ActiveRun, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
                 case KeepEnvelope(envelope=envelope):
@@ -234,7 +236,7 @@ class Coordinator:
                     self._tell(run, step)
                 case Deliver(envelope=envelope):
                     self._after_commit(partial(self._give, run, envelope))
-                case Resolve(turn_id=turn_id):
+                case Resolve(turn_id=turn_id, receiver=receiver):
                     answered = StepAnswered(
                         turn_id=turn_id,
                         key=command.key,
@@ -242,19 +244,19 @@ class Coordinator:
                         kind=command.kind,
                         body=command.body,
                     )
-                    self._to_holder(turn_id, answered)
+                    self._to_taker(run, receiver, turn_id, answered)
                 case Recall(turn_id=turn_id):
                     run_id = run.state.run_id
                     self._after_commit(partial(self._give_again, turn_id, run_id))
-                case CancelTurn(turn_id=turn_id, reason=reason):
-                    self._to_holder(turn_id, TurnStopped(turn_id=turn_id, reason=reason))
-                    self._members.release(turn_id)
+                case CancelTurn(turn_id=turn_id, receiver=receiver, reason=reason):
+                    stopped = TurnStopped(turn_id=turn_id, reason=reason)
+                    self._to_taker(run, receiver, turn_id, stopped)
                 case EndRun():
                     self._end(run, command)
 
-    def _give(self, run: _Run, envelope: Envelope, steps: tuple[Any, ...] = ()) -> None:
-        """Hand a turn to its holder, else to the least busy of its name; else keep it until one joins."""
-        client = self._members.assign(run.info.launch, envelope)
+    def _give(self, run: ActiveRun, envelope: Envelope, steps: tuple[Any, ...] = ()) -> None:
+        """Hand a turn to whose it is; who is not there gets it when it joins."""
+        client = self._members.taker(run.info.launch, envelope.receiver, envelope.id)
         if client is not None:
             self._push(client, TurnGiven(envelope=envelope, info=run.info, steps=steps))
 
@@ -265,24 +267,27 @@ class Coordinator:
             steps = await self._read(lambda: self._journal.turn_steps(run_id, turn_id))
             self._give(run, turn.envelope, tuple(steps))
 
-    def _to_holder(self, turn_id: str, item: Any) -> None:
-        client = self._members.holder(turn_id)
+    def _to_taker(self, run: ActiveRun, receiver: str, turn_id: str, item: Any) -> None:
+        client = self._members.taker(run.info.launch, receiver, turn_id)
         if client is not None:
-            self._after_commit(lambda: self._push(client, item))
+            self._after_commit(partial(self._push, client, item))
 
-    def _tell(self, run: _Run, record: Any) -> None:
+    def _tell(self, run: ActiveRun, record: Any) -> None:
         for client, wants in run.watchers.items():
             if wants == "all":
                 news = RunNews(run_id=run.state.run_id, record=record)
                 self._after_commit(partial(self._push, client, news))
 
-    def _end(self, run: _Run, end: EndRun) -> None:
+    def _end(self, run: ActiveRun, end: EndRun) -> None:
         self._records.append(end)
         if run.timer is not None:
             run.timer.cancel()
 
         def tell() -> None:
             del self._runs[end.run_id]
+            self._past[end.run_id] = None
+            if len(self._past) > PAST_RUNS:
+                del self._past[next(iter(self._past))]
             trace_run(run.record, end)
             for client in run.watchers:
                 self._push(client, RunNews(run_id=end.run_id, record=end))
@@ -337,7 +342,15 @@ class Coordinator:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _read_now(self, work: Callable[[], Any]) -> Any:
-        return work() if self._journal.quick else self._writer.submit(work).result()
+        """Read something at once: rare, since only what a predecessor left is asked for in this way.
+
+        None if the journal cannot be read any more, which everybody is told.
+        """
+        try:
+            return work() if self._journal.quick else self._writer.submit(work).result()
+        except JournalError as error:
+            self._break(error)
+            return None
 
     def _break(self, error: JournalError) -> None:
         """The state in memory is ahead of the journal now: nothing of it may leave."""

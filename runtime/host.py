@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from callsheet.core.canonical import to_json
 from callsheet.runtime.client import Client
 from callsheet.runtime.participant import Handler
+from callsheet.runtime.protocol import LaunchCard
 from callsheet.runtime.services import Call, Component
 from callsheet.tracing import TracingConfig
 
@@ -81,3 +84,13 @@ class Host(Protocol):
 
     async def close(self) -> None:
         """End what this host started, after its last spans are out."""
+
+
+def launch_card(
+    name: str, participants: Sequence[ParticipantSpec], description: dict[str, Any]
+) -> LaunchCard:
+    """The card of a new launch."""
+    return LaunchCard(
+        name=name, id=uuid.uuid4().hex, participants=tuple(spec.name for spec in participants),
+        description=to_json(description),
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from callsheet import tracing
 from callsheet.core.errors import DefinitionError
 from callsheet.runtime.client import Client
 from callsheet.runtime.coordinator import Coordinator
-from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
+from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.participant import Participant
 from callsheet.runtime.services import Call, Caller, Service
@@ -73,12 +73,13 @@ class InlineHost:
             )
         if self._coordinator is None:
             raise DefinitionError("the host is not open")
-        names = [spec.name for spec in participants]
-        await self.client.query("launch", name=name, names=names, description=description, new=True)
+        card = launch_card(name, participants, description)
+        await self.client.query("launch", card=card)
         calls = {service: caller.request for service, caller in self._calls.items()}
         made = self._launched[name] = [
             Participant(
-                launch=name, name=spec.name, handler=spec.factory(), transport=self._coordinator.exchange,
+                card=card, name=spec.name, replica=i, replicas=spec.replicas, handler=spec.factory(),
+                transport=self._coordinator.exchange,
                 services=calls, client=f"{name}/{spec.name}#{i}", incarnation=self._id,
             )
             for spec in participants

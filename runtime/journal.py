@@ -178,6 +178,13 @@ class Journal:
             query = query.where(runs.c.run_id.startswith(prefix, autoescape=True))
         return [self._run_of(row) for row in self._read(query)]
 
+    def unended(self, launch: str) -> list[RunRecord]:
+        """The runs of a launch that have not ended, the oldest first."""
+        query = (
+            sa.select(runs).where(runs.c.launch == launch, runs.c.ended.is_(None)).order_by(runs.c.started)
+        )
+        return [self._run_of(row) for row in self._read(query)]
+
     def envelopes(self, run_id: str) -> list[Envelope]:
         """The messages of a run, in the order they were kept."""
         query = sa.select(envelopes).where(envelopes.c.run_id == run_id).order_by(envelopes.c.n)

@@ -40,6 +40,8 @@ class Port:
     heard: int = 0
     """The number of the last item, of those to the client, that it has taken."""
     opening: bool = True
+    returning: bool = False
+    """Whether the client may have talked to a predecessor of this server."""
     calls: int = 0
     waiter: asyncio.Future[None] | None = None
     gap: asyncio.Future[None] | None = None
@@ -140,6 +142,7 @@ class LaneServer:
                 self._past.add(port.incarnation)
                 port.retire()
             port = Port(client, incarnation, self._id, session, first - 1, first - 1, first - 1)
+            port.returning = session > 0 or bool(server)
             self.ports[client] = port
         elif session < port.session:
             return UNKNOWN

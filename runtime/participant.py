@@ -16,7 +16,7 @@ from callsheet.core.events import TurnFinished
 from callsheet.core.ids import reply_envelope_id
 from callsheet.core.records import Envelope
 from callsheet.runtime.lanes import Lane, LaneDownError, Transport
-from callsheet.runtime.protocol import Join, JournalBroken, StepAnswered, TurnGiven, TurnStopped
+from callsheet.runtime.protocol import Join, JournalBroken, LaunchCard, StepAnswered, TurnGiven, TurnStopped
 from callsheet.runtime.services import Call
 from callsheet.runtime.trace import trace_turn
 from callsheet.runtime.turns import Turn
@@ -32,14 +32,17 @@ class Participant:
 
     What survives a crash: every recorded step. The turns of a process that dies are given to its
     successor with the steps they had recorded; a turn that is given twice to a living process is taken
-    once.
+    once. When the coordinator is another one, the participant tells it who it is, and is given its open
+    turns again.
     """
 
     def __init__(
         self,
         *,
-        launch: str,
+        card: LaunchCard,
         name: str,
+        replica: int = 0,
+        replicas: int = 1,
         handler: Handler,
         transport: Transport,
         services: Mapping[str, Call],
@@ -47,7 +50,8 @@ class Participant:
         incarnation: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._launch, self._name = launch, name
+        self._name = name
+        self._hello = Join(card=card, name=name, replica=replica, replicas=replicas, pid=os.getpid())
         self._handler = handler
         self._services = services
         self._clock = clock
@@ -77,10 +81,10 @@ class Participant:
         await self._lane.settled(self._join_number)
 
     def _join(self) -> None:
-        self._join_number = self._lane.post(Join(launch=self._launch, name=self._name, pid=os.getpid()))
+        self._join_number = self._lane.post(self._hello)
 
     def _lost(self, error: LaneDownError) -> None:
-        log.error("%s/%s has lost the coordinator: %s", self._launch, self._name, error)
+        log.error("%s/%s has lost the coordinator: %s", self._hello.card.name, self._name, error)
         for _, task in self._turns.values():
             task.cancel()
 

@@ -31,11 +31,26 @@ class RunInfo:
 
 
 @frozen
-class Join:
-    """A participant is there, and ready to take turns for its name in that launched crew."""
+class LaunchCard:
+    """A launched crew: the name it serves under, an id of this launch, its participants, and what it is.
 
-    launch: str
+    `description` is JSON text. Participants carry the card, so that a new coordinator learns it from them.
+    """
+
     name: str
+    id: str
+    participants: tuple[str, ...]
+    description: str
+
+
+@frozen
+class Join:
+    """A participant is there, and ready to take the turns of one replica of its name."""
+
+    card: LaunchCard
+    name: str
+    replica: int
+    replicas: int
     pid: int
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from callsheet.core.errors import DefinitionError, UsageError
+from callsheet.core.errors import UsageError
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.members import Members
+from callsheet.runtime.protocol import LaunchCard
 
 Read = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -32,13 +33,8 @@ class Queries:
             raise UsageError(f"the coordinator does not know how to answer {verb!r}")
         return await found(**args)
 
-    async def _launch(self, name: str, names: list[str], description: dict[str, Any], new: bool) -> None:
-        if new and self._members.has_launch(name):
-            raise DefinitionError(
-                f"a crew is launched as {name!r} already",
-                hint=f"`callsheet stop {name}` ends it; `--name` launches another under its own name.",
-            )
-        self._members.add_launch(name, tuple(names), description)
+    async def _launch(self, card: LaunchCard) -> None:
+        self._members.add_launch(card)
 
     async def _unlaunch(self, name: str) -> None:
         self._stop_runs(name)
@@ -47,15 +43,14 @@ class Queries:
     async def _launches(self) -> list[dict[str, Any]]:
         return [
             {
-                "name": launch.name,
+                "name": name,
                 **launch.description,
                 "participants": {
-                    name: [launch.pids[client] for client in clients]
-                    for name, clients in launch.clients.items()
+                    participant: [launch.pids[clients[replica]] for replica in sorted(clients)]
+                    for participant, clients in launch.clients.items()
                 },
             }
-            for launch in self._members.launches.values()
-            if launch.names
+            for name, launch in self._members.launches.items()
         ]
 
     async def _joined(self, name: str) -> list[str]:

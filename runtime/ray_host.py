@@ -21,7 +21,7 @@ from callsheet.runtime.actors import (
 )
 from callsheet.runtime.client import Client
 from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, ship_by_value, within
-from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
+from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
 from callsheet.runtime.protocol import FLOW
 from callsheet.runtime.services import Call, Caller
 
@@ -92,21 +92,23 @@ class RayHost:
         keep: bool = False,
     ) -> None:
         """Start one actor for each participant and replica. Raises DefinitionError if the name is taken."""
-        names = [spec.name for spec in participants]
+        card = launch_card(name, participants, description)
         for spec in participants:
             ship_by_value(spec.modules)
         agents = [spec for spec in participants if spec.name != FLOW]
         self._progress(f"starting {len(agents)} agent{'s' if len(agents) > 1 else ''}")
-        # The name first: what is launched under it already must not be touched.
-        await self.client.query("launch", name=name, names=names, description=description, new=True)
+        announced = asyncio.ensure_future(self.client.query("launch", card=card))
+        if keep:
+            await announced  # the name may be taken: what serves under it must not be touched
         creating: list[Any] = []
         self._launched[name] = creating
         try:
             creating.extend(
-                create_participant(self._config, name, i, spec, self._handles)
+                create_participant(self._config, card, i, spec, self._handles)
                 for spec in participants
                 for i in range(spec.replicas)
             )
+            await announced
             await self._all_ready(creating, f"the agents of {name}")
         except BaseException:
             await self.stop(name)

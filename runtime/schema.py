@@ -37,7 +37,7 @@ runs = Table(
     Column("ended", Float),
     Column("v", Integer, nullable=False),
     Index("runs_by_start", "started"),
-    Index("runs_by_status", "status"),
+    Index("runs_by_launch", "launch", "ended"),
 )
 
 envelopes = Table(

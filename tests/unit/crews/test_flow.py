@@ -365,10 +365,11 @@ async def test_a_flow_that_is_begun_again_asks_nobody_twice(bench: Bench) -> Non
         system = await shared_system(bench.settings, "inline", lambda _: None)
         host: Any = system.host
         (name,) = host._launched
+        card = host._launched[name][0]._hello.card
         await host._launched[name][0].close()
         services = {service: caller.request for service, caller in host._calls.items()}
         heir = Participant(
-            launch=name, name="flow", handler=crew.participants()[0].factory(),
+            card=card, name="flow", handler=crew.participants()[0].factory(),
             transport=host._coordinator.exchange, services=services, client=f"{name}/flow#0",
             incarnation="the next",
         )  # fmt: skip
