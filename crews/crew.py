@@ -94,12 +94,13 @@ class Crew:
         Raises the error that ended the run; with `check=False` the result carries it instead. An
         interrupt (Ctrl-C) cancels the run.
         """
-        return self.start(input, watch=False, **options).finished(check=check)
+        found = portal().run(self._whole(input, **options))
+        return found.checked() if check else found
 
     async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
         """As `run`, in the caller's event loop. Cancelling this cancels the run."""
-        run = await self.astart(input, watch=False, **options)
-        return await run.afinished(check=check)
+        found = await portal().arun(self._whole(input, **options))
+        return found.checked() if check else found
 
     def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
         """Begin a run.
@@ -115,6 +116,9 @@ class Crew:
     async def astart(self, input: Any, **options: Any) -> Run:  # noqa: A002
         """As `start`, in the caller's event loop."""
         return await portal().arun(self._start(input, **options))
+
+    async def _whole(self, given: Any, **options: Any) -> Result:
+        return await (await self._start(given, watch=False, **options)).outcome()
 
     async def _start(
         self,
@@ -180,16 +184,20 @@ class LaunchedCrew:
 
     def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
         """Run it and wait for the result; options as of `Crew.start`. Raises DefinitionError if it is gone."""
-        return self.start(input, watch=False, **options).finished(check=check)
+        found = portal().run(self._whole(input, **options))
+        return found.checked() if check else found
 
     async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
         """As `run`, in the caller's event loop. Cancelling this cancels the run."""
-        run: Run = await portal().arun(self._start(input, watch=False, **options))
-        return await run.afinished(check=check)
+        found = await portal().arun(self._whole(input, **options))
+        return found.checked() if check else found
 
     def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
         """Begin a run."""
         return portal().run(self._start(input, **options))
+
+    async def _whole(self, given: Any, **options: Any) -> Result:
+        return await (await self._start(given, watch=False, **options)).outcome()
 
     async def _start(
         self,

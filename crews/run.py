@@ -61,20 +61,15 @@ class Run:
         found = await portal().arun(self._result())
         return found.checked() if check else found
 
-    def finished(self, *, check: bool = True) -> Result:
-        """As `result`, but an interrupt cancels the run, for whoever has no other hold of it."""
-        try:
-            return self.result(check=check)
-        except KeyboardInterrupt:
-            self.cancel("interrupted")
-            raise
+    async def outcome(self) -> Result:
+        """In the portal's loop: wait for the end, for whoever has no other hold of the run.
 
-    async def afinished(self, *, check: bool = True) -> Result:
-        """As `aresult`, but cancelling this cancels the run, for whoever has no other hold of it."""
+        Being cancelled cancels the run.
+        """
         try:
-            return await self.aresult(check=check)
+            return await self._result()
         except asyncio.CancelledError:
-            self.cancel("nobody waits for it any more")
+            self._client.cancel(self.run_id, "nobody waits for it any more")
             raise
 
     def cancel(self, reason: str = "cancelled by its starter") -> None:

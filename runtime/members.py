@@ -10,7 +10,6 @@ from callsheet.core.errors import DefinitionError
 from callsheet.core.records import Envelope
 from callsheet.runtime.protocol import Join, LaunchCard
 
-
 log = logging.getLogger(__name__)
 
 

@@ -53,12 +53,9 @@ def test_no_process_has_the_key_in_its_environment(cluster: Cluster) -> None:
 
 def test_a_secret_reaches_the_service_that_it_is_for(cluster: Cluster, tmp_path: Path) -> None:
     host = RayHost(HostConfig(journal=tmp_path / "unused.db", hidden=("OPENAI_API_KEY",)))
-    import sys
 
-    from ray import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    vault = ServiceSpec(name="vault", factory=functools.partial(_vault), secrets={"OPENAI_API_KEY": KEY})
+    ship_by_value([__name__])
+    vault = ServiceSpec(name="vault", factory=Vault, secrets={"OPENAI_API_KEY": KEY})
 
     async def ask() -> Any:
         await host.open([vault])
