@@ -19,7 +19,7 @@ from typing import Any
 from callsheet.core.canonical import digest
 from callsheet.core.errors import CallsheetError, CrewFileError, unknown_name
 from callsheet.crews.crew import Crew, LaunchedCrew
-from callsheet.crews.portal import portal
+from callsheet.crews.portal import LOADING, portal
 from callsheet.crews.ready import find_crew, ready_crews
 from callsheet.crews.system import Progress, ray_address, shared_system
 from callsheet.settings import Settings
@@ -114,11 +114,14 @@ def _from_file(path: Path, name: str) -> Crew:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     sys.modules[module_name] = module
+    loading = LOADING.set(shown)
     try:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - that is what a crew file is for
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise _explained(error, shown, str(path)) from error
+    finally:
+        LOADING.reset(loading)
     crew = _pick(module, name, shown)
     crew.folder = path.parent
     crew.modules = (module_name, *_beside(path.parent))

@@ -11,6 +11,7 @@ import atexit
 import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from callsheet.core.errors import UsageError
@@ -18,6 +19,9 @@ from callsheet.core.errors import UsageError
 T = TypeVar("T")
 
 CLOSE_TIMEOUT_S = 30.0
+
+LOADING: ContextVar[str] = ContextVar("callsheet_loading", default="")
+"""The crew file that is just being loaded: nothing is run for it yet."""
 
 _lock = threading.Lock()
 _portal: Portal | None = None
@@ -33,7 +37,16 @@ class Portal:
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Begin work here; the future is for the caller's thread."""
+        """Begin work here; the future is for the caller's thread.
+
+        Raises UsageError for a crew file that runs its crew while it is loaded.
+        """
+        if LOADING.get():
+            work.close()
+            raise UsageError(
+                f"{LOADING.get()} runs a crew while it is loaded",
+                hint='Put that below `if __name__ == "__main__":`, so that only starting the file itself does it.',
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -117,6 +117,13 @@ def test_a_file_that_ends_the_program_is_told_how_to_guard_it() -> None:
     assert '__name__ == "__main__"' in refused("bad.py").hint
 
 
+def test_a_file_that_runs_its_crew_while_it_is_loaded_is_told_how_to_guard_it() -> None:
+    Path("bad.py").write_text(ONE + 'print(crew.run("hello", host="inline").output)\n')
+    error = refused("bad.py")
+    assert "bad.py, line 3" in error.message
+    assert '__name__ == "__main__"' in error.hint
+
+
 def test_a_file_without_a_crew_is_shown_an_example() -> None:
     Path("none.py").write_text("x = 1\n")
     assert "Crew(" in refused("none.py").hint
