@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,3 +28,14 @@ def closed_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = sys.modules.get("ray")
     if ray is not None:
         monkeypatch.setattr(ray, "init", refuse("start Ray"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over(home: Path) -> Iterator[None]:
+    """Hosts that a test opened, and its tracing, end with it."""
+    yield
+    from callsheet import tracing
+
+    if "callsheet.crews.portal" in sys.modules:
+        sys.modules["callsheet.crews.portal"].close_portal()
+    tracing.shutdown(0.5)
