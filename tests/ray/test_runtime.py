@@ -114,6 +114,28 @@ def test_a_killed_process_costs_no_finished_step(cluster: Cluster, tmp_path: Pat
     cluster.portal.run(cluster.host.stop(launch))
 
 
+def test_a_killed_coordinator_is_replaced_and_costs_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    launch = "headless"
+    pids = cluster.launch(launch, spec("flow", handlers.asks_worker), spec("worker", handlers.works_in_steps))
+    cluster.start(launch, f"run-{launch}", to_json(str(tmp_path)))
+    until((tmp_path / "second").exists, "the second step to begin")
+    os.kill(cluster.pids["coordinator"], signal.SIGKILL)
+    (tmp_path / "go").touch()
+    end = ends(cluster, [f"run-{launch}"])[0]
+    assert end.status == "done"
+    assert end.usage.llm_calls == 1
+    worker = pids["worker"][0]
+    assert [(tmp_path / name).read_text().split() for name in ("first", "second")] == [[str(worker)]] * 2
+    after = cluster.portal.run(cluster.host.wait_ready())
+    assert after["coordinator"] != cluster.pids["coordinator"]
+    cluster.pids.update(after)
+    # Its successor knows the crew from its participants, and gives it new work.
+    assert cluster.pids_of(launch) == pids
+    cluster.start(launch, f"again-{launch}", to_json(str(tmp_path)))
+    assert ends(cluster, [f"again-{launch}"])[0].status == "done"
+    cluster.portal.run(cluster.host.stop(launch))
+
+
 def test_many_runs_survive_the_death_of_a_replica(cluster: Cluster, relay: str) -> None:
     run_ids = [f"relay-killed-{i:03}" for i in range(200)]
     before = cluster.pids_of(relay)
