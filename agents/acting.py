@@ -29,17 +29,18 @@ STOP_AT = 5
 
 @dataclass(slots=True)
 class RunMemory:
-    """The memory as the tools of one turn see it: bound to the run's collection and its trace."""
+    """The memory as one tool call sees it: bound to the run's collection and the call's span."""
 
     turn: Turn
     collection: str
+    span_id: str
 
     async def search(self, query: str, *, k: int) -> Sequence[PassageLike]:
         """The k passages that fit the query best, best first."""
         found: Sequence[PassageLike] = await self.turn.services["memory"](
             Search(
                 query=query, k=k, collection=self.collection, run_id=self.turn.info.run_id,
-                parent_span_id=turn_span_id(self.turn.id), session_id=self.turn.info.session_id,
+                parent_span_id=self.span_id, session_id=self.turn.info.session_id,
             )
         )  # fmt: skip
         return found
@@ -108,12 +109,13 @@ class Acting:
 
     async def _call(self, tool: Tool, call: ToolCall, key: str) -> tuple[dict[str, Any], RunUsage]:
         turn = self._turn
+        span_id = tracing.new_span_id()
         context = ToolContext(
             run_id=turn.info.run_id, turn_id=turn.id, agent=self._agent, crew=turn.info.crew,
             idempotency_key=digest("idempotency", turn.id, key), folder=self._folder,
-            memory=RunMemory(turn, self._collection) if "memory" in turn.services else None,
+            memory=RunMemory(turn, self._collection, span_id) if "memory" in turn.services else None,
             collection=self._collection, session_id=turn.info.session_id,
-            parent_span_id=turn_span_id(turn.id),
+            parent_span_id=span_id,
         )  # fmt: skip
         started = time.time()
         error: str | None = None
@@ -130,17 +132,19 @@ class Acting:
             error = "the call was stopped"
             raise
         finally:
-            self._trace(tool, call, content, error, started)
+            self._trace(tool, call, content, error, started, span_id)
         result = {"content": content if error is None else storable(error), "is_error": error is not None}
         return result, RunUsage(tool_calls=1)
 
-    def _trace(self, tool: Tool, call: ToolCall, content: str, error: str | None, started: float) -> None:
+    def _trace(
+        self, tool: Tool, call: ToolCall, content: str, error: str | None, started: float, span_id: str
+    ) -> None:
         if not tracing.is_enabled():
             return
         turn = self._turn
         tracing.emit(
             tracing.ToolSpan(
-                run_id=turn.info.run_id, parent_span_id=turn_span_id(turn.id), agent=self._agent,
+                run_id=turn.info.run_id, span_id=span_id, parent_span_id=turn_span_id(turn.id), agent=self._agent,
                 session_id=turn.info.session_id, name=tool.name, description=tool.description,
                 arguments=call.arguments, output=content, error=error, call_id=call.id, started=started,
                 ended=time.time(),

@@ -53,7 +53,7 @@ class FlowRun:
 
     @property
     def session_id(self) -> str:
-        """The session that the run belongs to, or ""."""
+        """The session that the run belongs to: the one it was started with, else its own id."""
         return self._turn.info.session_id
 
     @property

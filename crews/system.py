@@ -103,7 +103,8 @@ class System:
         """The record of a new run."""
         run_id = time.strftime("%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
         return RunRecord(
-            run_id=run_id, crew=crew, status="running", input=to_json({"input": given}), session_id=session,
+            run_id=run_id, crew=crew, status="running", input=to_json({"input": given}),
+            session_id=session or run_id,
             limits=to_json(limits.to_dict()), launch=launch, options=to_json(dict(options)),
             started=time.time(),
         )  # fmt: skip
