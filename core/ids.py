@@ -11,7 +11,7 @@ import re
 
 from callsheet.core.canonical import digest
 
-RUN_ID = re.compile(r"^[a-z0-9][a-z0-9-]{5,63}$")
+RUN_ID = re.compile(r"^[a-z0-9][a-z0-9-]{5,63}\Z")
 
 
 def trace_id(run_id: str) -> str:

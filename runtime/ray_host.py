@@ -110,8 +110,16 @@ class RayHost:
             )
             await announced
             await self._all_ready(creating, f"the agents of {name}")
-        except BaseException:
-            await self.stop(name)
+        except BaseException as error:
+            refused = (await asyncio.gather(announced, return_exceptions=True))[0]
+            if refused is None:
+                await self.stop(name)
+                raise
+            # Another crew serves under that name: all that is ours is what was just created.
+            self._launched.pop(name)
+            await self._end(creating)
+            if isinstance(error, Exception):
+                raise refused from None
             raise
         if keep:
             self._launched.pop(name)
