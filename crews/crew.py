@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +30,47 @@ _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,47}$")
 F = TypeVar("F", bound=FlowFunction)
 
 
-class Crew:
+class Runnable(ABC):
+    """What can be given work: a crew defined here, or one that a cluster serves."""
+
+    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """Run the crew and wait for its result; takes the options of `start`.
+
+        Raises the error that ended the run; with `check=False` the result carries it instead. An
+        interrupt (Ctrl-C) cancels the run.
+        """
+        found = portal().run(self._whole(input, **options))
+        return found.checked() if check else found
+
+    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
+        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
+        found = await portal().arun(self._whole(input, **options))
+        return found.checked() if check else found
+
+    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
+        """Begin a run.
+
+        Options: `host` ("ray", the default, or "inline"), `model` (for every agent, whatever it names),
+        `session` (groups runs), `docs` (paths of documents that the agents may search), `folder` (what
+        `read_file` may read; default the working folder), `budget_usd`, `deadline_s`, `limits`,
+        `settings` (see `load_settings`), `progress` (told what is being started), `watch` (whether
+        `run.events()` tells of everything or of the end alone).
+        """
+        return portal().run(self._start(input, **options))
+
+    async def astart(self, input: Any, **options: Any) -> Run:  # noqa: A002
+        """As `start`, in the caller's event loop."""
+        return await portal().arun(self._start(input, **options))
+
+    async def _whole(self, given: Any, **options: Any) -> Result:
+        return await (await self._start(given, watch=False, **options)).outcome()
+
+    @abstractmethod
+    async def _start(self, given: Any, **options: Any) -> Run:
+        """Begin a run; called in the portal's loop."""
+
+
+class Crew(Runnable):
     """Agents that work together. Without a flow they are a chain, in the order given.
 
     Define it once; run it any number of times, inline or on Ray. `limits` hold for each run. Raises
@@ -86,39 +127,7 @@ class Crew:
         self.edition += 1
         return function
 
-    # --- running -------------------------------------------------------------------------------------
-
-    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """Run the crew and wait for its result; takes the options of `start`.
-
-        Raises the error that ended the run; with `check=False` the result carries it instead. An
-        interrupt (Ctrl-C) cancels the run.
-        """
-        found = portal().run(self._whole(input, **options))
-        return found.checked() if check else found
-
-    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
-        found = await portal().arun(self._whole(input, **options))
-        return found.checked() if check else found
-
-    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
-        """Begin a run.
-
-        Options: `host` ("ray", the default, or "inline"), `model` (for every agent, whatever it names),
-        `session` (groups runs), `docs` (paths of documents that the agents may search), `folder` (what
-        `read_file` may read; default the working folder), `budget_usd`, `deadline_s`, `limits`,
-        `settings` (see `load_settings`), `progress` (told what is being started), `watch` (whether
-        `run.events()` tells of everything or of the end alone).
-        """
-        return portal().run(self._start(input, **options))
-
-    async def astart(self, input: Any, **options: Any) -> Run:  # noqa: A002
-        """As `start`, in the caller's event loop."""
-        return await portal().arun(self._start(input, **options))
-
-    async def _whole(self, given: Any, **options: Any) -> Result:
-        return await (await self._start(given, watch=False, **options)).outcome()
+    # --- running and launching -------------------------------------------------------------------------
 
     async def _start(
         self,
@@ -133,8 +142,6 @@ class Crew:
         system = await shared_system(settings or load_settings(), host, progress)
         launch = await system.launched(self)
         return await begin(system, self.name, launch, given, self.limits, self._output, progress, wanted)
-
-    # --- launching -----------------------------------------------------------------------------------
 
     @classmethod
     def connect(cls, name: str, *, settings: Settings | None = None) -> LaunchedCrew:
@@ -175,29 +182,12 @@ class Crew:
         }
 
 
-class LaunchedCrew:
+class LaunchedCrew(Runnable):
     """A crew that serves on a cluster, started by `callsheet launch`; this process only sends it work."""
 
     def __init__(self, name: str, settings: Settings | None = None) -> None:
         self.name = name
         self._settings = settings
-
-    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """Run it and wait for the result; options as of `Crew.start`. Raises DefinitionError if it is gone."""
-        found = portal().run(self._whole(input, **options))
-        return found.checked() if check else found
-
-    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
-        found = await portal().arun(self._whole(input, **options))
-        return found.checked() if check else found
-
-    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
-        """Begin a run."""
-        return portal().run(self._start(input, **options))
-
-    async def _whole(self, given: Any, **options: Any) -> Result:
-        return await (await self._start(given, watch=False, **options)).outcome()
 
     async def _start(
         self,
