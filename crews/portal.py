@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 from callsheet.core.errors import UsageError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -86,17 +89,29 @@ class Portal:
         self._closing.append(work)
 
     def close(self) -> None:
-        """Do what is to be done at the end, and stop the loop."""
+        """Do what is to be done at the end, stop whatever is left, and end the loop.
+
+        Whoever waits for work here in another thread gets a CancelledError.
+        """
 
         async def end() -> None:
             for work in reversed(self._closing):
-                await work()
+                try:
+                    await work()
+                except Exception:  # the others have to be closed all the same
+                    log.exception("something could not be closed in order")
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
 
         try:
             self.submit(end()).result(CLOSE_TIMEOUT_S)
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLOSE_TIMEOUT_S)
+            if not self._thread.is_alive():
+                self._loop.close()
 
 
 def portal() -> Portal:

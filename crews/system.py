@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import platform
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from callsheet.core.canonical import digest, to_json
@@ -79,12 +81,17 @@ class System:
             return name
 
     async def add_documents(self, paths: tuple[str, ...], notices: list[str]) -> str:
-        """Load the documents into the memory; returns the collection that holds just them."""
+        """Load the documents into the memory; returns the collection that holds just them.
+
+        The same paths of the same folder are the same collection again: only what changed is read in.
+        """
         from callsheet.memory.documents import load_documents
         from callsheet.memory.service import AddDocuments
 
         documents = await asyncio.to_thread(load_documents, paths, notices=notices)
-        collection = "docs-" + digest(*sorted(document.source for document in documents))[:16]
+        # Sources are relative, and others on the cluster may have files of the same names.
+        place = (platform.node(), str(Path.cwd()))
+        collection = "docs-" + digest(*place, *sorted(document.source for document in documents))[:16]
         await self.host.service("memory")(
             AddDocuments(documents=tuple(documents), collection=collection, exactly=True)
         )

@@ -29,6 +29,8 @@ from callsheet.models.messages import (
 from callsheet.runtime.host import ServiceSpec
 from callsheet.settings import load_settings
 
+SERVICE_SPECS = crews_system.service_specs
+
 Reply = str | Message | ModelReply | CallsheetError
 Script = Callable[[ModelRequest], Any] | Mapping[str, Sequence[Reply]] | Sequence[Reply]
 
@@ -117,10 +119,12 @@ class Bench:
         self.settings = load_settings(phoenix="off")
         self.gateway = ScriptedGateway([])
 
-    def script(self, script: Script) -> ScriptedGateway:
-        """From now on models answer like this."""
+    def script(self, script: Script, *, memory: bool = False) -> ScriptedGateway:
+        """From now on models answer like this; with a real memory, if wanted."""
         gateway = self.gateway = ScriptedGateway(script)
         specs = [ServiceSpec(name="gateway", factory=lambda secrets, uses: gateway)]
+        if memory:
+            specs += [spec for spec in SERVICE_SPECS(self.settings) if spec.name == "memory"]
         self._monkeypatch.setattr(crews_system, "service_specs", lambda settings: specs)
         close_portal()  # so that the next run opens a host with these
         return gateway
