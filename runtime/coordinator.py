@@ -62,6 +62,10 @@ PAST_RUNS = 10_000
 """How many ended runs are remembered, so that late news of them asks no question of the journal."""
 
 
+REJOIN_S = 10.0
+"""How long a new coordinator waits for the participants of a crew before it refuses a run of it."""
+
+
 class Coordinator:
     """One for a cluster. A plain class: the hosts make it an actor, or an object in this process.
 
@@ -80,6 +84,7 @@ class Coordinator:
         self._members = Members()
         self._runs: dict[str, ActiveRun] = {}
         self._past: dict[str, None] = {}
+        self._early: dict[str, dict[str, tuple[Port, StartRun, asyncio.TimerHandle]]] = {}
         self._records: list[Record] = []
         self._effects: list[Effect] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -95,9 +100,11 @@ class Coordinator:
         """Write what is left, and close the journal."""
         while self._flushing is not None and not self._flushing.done():
             await asyncio.wait([self._flushing])
-        for run in self._runs.values():
-            if run.timer is not None:
-                run.timer.cancel()
+        timers = [run.timer for run in self._runs.values()]
+        timers += [timer for early in self._early.values() for _, _, timer in early.values()]
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
         self._writer.submit(self._journal.close).result()
         self._writer.shutdown()
 
@@ -139,10 +146,13 @@ class Coordinator:
             return
         launch = item.record.launch
         if launch not in self._members.launches:
-            error = DefinitionError(
-                f"no crew is launched as {launch!r}", hint="`callsheet crews` lists those that are."
-            )
-            port.push(Refused(run_id=run_id, error=error.to_dict()))
+            early = self._early.setdefault(launch, {})
+            if port.returning and run_id not in early:
+                # It served with a predecessor of this coordinator, and its participants are on their way.
+                timer = asyncio.get_running_loop().call_later(REJOIN_S, self._refuse, port, launch, run_id)
+                early[run_id] = port, item, timer
+            elif run_id not in early:
+                self._refuse(port, launch, run_id)
             return
         state, commands = start(RunStarted(envelope=item.envelope, limits=item.limits))
         info = run_info(item.record, item.limits)
@@ -151,6 +161,13 @@ class Coordinator:
         self._records.append(item.record)
         self._after_commit(lambda: trace_message(item.envelope, run.info))
         self._perform(run, commands)
+
+    def _refuse(self, port: Port, launch: str, run_id: str) -> None:
+        self._early[launch].pop(run_id, None)
+        error = DefinitionError(
+            f"no crew is launched as {launch!r}", hint="`callsheet crews` lists those that are."
+        )
+        port.push(Refused(run_id=run_id, error=error.to_dict()))
 
     def _tell_end(self, port: Port, run_id: str) -> bool:
         """Tell a client that missed it how its run ended; False if that is not known after all."""
@@ -202,6 +219,10 @@ class Coordinator:
                     if self._members.takes(port.client, launch, turn.envelope):
                         again = partial(self._give_again, turn.envelope.id, run.state.run_id)
                         self._after_commit(again)
+
+        for early_port, start_run, timer in self._early.pop(launch, {}).values():
+            timer.cancel()
+            self._start(early_port, start_run)
 
     def _stop_runs_of(self, launch: str) -> None:
         """Nobody serves them any more: waiting for their deadline would help no one."""

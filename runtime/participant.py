@@ -27,6 +27,10 @@ Handler = Callable[[Turn], Awaitable[Any]]
 """Handles one message and returns the reply's body (JSON-compatible). What it raises is the reply too."""
 
 
+FINISHED_TURNS = 10_000
+"""How many finished turns a participant remembers, so that none is begun again while its answer travels."""
+
+
 class Participant:
     """One process's (or object's) end of the lane to the coordinator, under one name of a launched crew.
 
@@ -57,6 +61,7 @@ class Participant:
         self._clock = clock
         self._turns: dict[str, tuple[Turn, asyncio.Task[None]]] = {}
         self._stopped: set[str] = set()
+        self._finished: dict[str, None] = {}
         self._join_number = 0
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take, on_new_server=self._join,
@@ -115,6 +120,8 @@ class Participant:
                     kind: Literal["reply", "error"] = "error" if step.state == "failed" else "reply"
                     held[0].answered(step.key, step.nth, kind, step.result)
             return
+        if given.envelope.id in self._finished:
+            return  # our answer is on its way, and whoever gave us the turn again will find it
         turn = Turn(given.envelope, given.info, self._lane, self._services, given.steps, self._clock)
         task = asyncio.get_running_loop().create_task(self._handle(turn))
         self._turns[turn.id] = (turn, task)
@@ -138,6 +145,9 @@ class Participant:
         finally:
             self._turns.pop(turn.id, None)
         at = self._clock()
+        self._finished[turn.id] = None
+        if len(self._finished) > FINISHED_TURNS:
+            del self._finished[next(iter(self._finished))]
         self._lane.post(TurnFinished(run_id=turn.info.run_id, turn_id=turn.id, kind=kind, body=body, at=at))
         ask = turn.envelope
         reply = Envelope(

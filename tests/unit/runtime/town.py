@@ -1,0 +1,157 @@
+"""A coordinator, participants and a client in one process, with wires between them that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from callsheet.core.canonical import from_json, to_json
+from callsheet.core.events import EndRun
+from callsheet.core.limits import Limits, RunUsage
+from callsheet.core.records import RunRecord
+from callsheet.runtime.client import Client
+from callsheet.runtime.coordinator import Coordinator
+from callsheet.runtime.journal import Journal
+from callsheet.runtime.lanes import LaneDownError
+from callsheet.runtime.participant import Participant
+from callsheet.runtime.protocol import LaunchCard
+from callsheet.runtime.turns import Turn
+
+BOUND_S = 20.0
+NOW = 1_700_000_000.0
+Handler = Callable[[Turn], Awaitable[Any]]
+
+
+async def until(done: Callable[[], object]) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while not done():
+            await asyncio.sleep(0)
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def given(turn: Turn) -> Any:
+    return from_json(turn.envelope.body)["input"]
+
+
+class Town:
+    """Everything of one small cluster. `fates` says of each call on a wire what becomes of it."""
+
+    def __init__(self, path: Path, journal: Journal | None = None, fates: list[str] | None = None) -> None:
+        self.path = path
+        self.journal = journal or Journal(path)
+        self.coordinator = Coordinator(self.journal, clock=lambda: NOW)
+        self.fates = fates or []
+        self.cut: set[str] = set()
+        self.calls: set[asyncio.Task[bytes]] = set()
+        self.members: dict[str, Participant] = {}
+        self.count = 0
+        self.done: dict[str, int] = {}
+        self.client = Client(self.wire("driver"), client="driver", clock=lambda: NOW)
+
+    def wire(self, name: str) -> Callable[[bytes], Awaitable[bytes]]:
+        async def carry(data: bytes) -> bytes:
+            fate = self.fates.pop(0) if self.fates else "ok"
+            if name in self.cut or fate == "lost on the way":
+                raise LaneDownError("cut")
+            # In a task of its own, as in another process: it goes on when its caller does not.
+            call = asyncio.get_running_loop().create_task(self.coordinator.exchange(data))
+            self.calls.add(call)
+            call.add_done_callback(self.calls.discard)
+            if fate == "answer lost":
+                await turns(5)
+                raise LaneDownError("cut")
+            await asyncio.wait([call])
+            if name in self.cut or call.cancelled():
+                raise LaneDownError("cut")
+            return call.result()
+
+        return carry
+
+    def card(self, launch: str = "crew") -> LaunchCard:
+        return LaunchCard(name=launch, id="1", participants=("flow",), description="{}")
+
+    def join(
+        self, name: str, handler: Handler, *, replica: int = 0, replicas: int = 1, launch: str = "crew"
+    ) -> Participant:
+        """Start a participant's process, or start it again after `kill`."""
+        self.count += 1
+        client = f"{launch}/{name}#{replica}"
+        made = self.members[client] = Participant(
+            card=self.card(launch), name=name, replica=replica, replicas=replicas, handler=handler,
+            transport=self.wire(client), services={}, client=client, incarnation=str(self.count), clock=lambda: NOW,
+        )  # fmt: skip
+        made.open()
+        return made
+
+    async def kill(self, name: str, replica: int = 0) -> None:
+        """End a participant's process: it says nothing any more."""
+        await self.members.pop(f"crew/{name}#{replica}").close()
+
+    async def restart_coordinator(self) -> None:
+        """Another coordinator over the same journal; what the old one knew is gone."""
+        old, self.journal = self.coordinator, Journal(self.path)
+        self.coordinator = Coordinator(self.journal, clock=lambda: NOW)
+        for call in self.calls:
+            call.cancel()
+        if old._flushing is not None:
+            old._flushing.cancel()
+            await asyncio.wait([old._flushing])
+        old._flush = lambda: asyncio.sleep(0)  # type: ignore[method-assign]  # the dead write nothing
+        await old.close()
+
+    async def launch(self, **handlers: Handler) -> None:
+        for name, handler in handlers.items():
+            await self.join(name, handler).joined()
+
+    def start(
+        self, run_id: str = "run-000001", value: Any = None, limits: Limits | None = None, **options: Any
+    ) -> str:
+        started = options.pop("started", NOW)
+        launch = options.pop("launch", "crew")
+        limits = limits or Limits()
+        record = RunRecord(
+            run_id=run_id, crew="crew", status="running", input=to_json({"input": value}), launch=launch,
+            limits=to_json(limits.to_dict()), started=started,
+        )  # fmt: skip
+        self.client.start(record, limits, **options)
+        return run_id
+
+    async def end(self, run_id: str = "run-000001") -> EndRun:
+        async with asyncio.timeout(BOUND_S):
+            return await self.client.end(run_id)
+
+    async def run(self, value: Any = None, **options: Any) -> EndRun:
+        return await self.end(self.start(value=value, **options))
+
+    async def close(self) -> None:
+        """End everything; no task is left."""
+        for member in list(self.members.values()):
+            await member.close()
+        await self.client.close()
+        await self.coordinator.close()
+        for call in list(self.calls):
+            call.cancel()
+        await asyncio.gather(*self.calls, return_exceptions=True)
+        await turns(2)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+
+    async def step(self, turn: Turn, name: str, value: Any = None) -> Any:
+        """A step that counts how often it was really done."""
+
+        async def work(nth: int) -> tuple[Any, RunUsage | None]:
+            self.done[name] = self.done.get(name, 0) + 1
+            return value, RunUsage(llm_calls=1)
+
+        return await turn.step("llm", name, name, work)
+
+
+def output(end: EndRun) -> Any:
+    assert end.status == "done", end.error
+    return from_json(end.output or "")["output"]
