@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")
 # Lists, tables and code are cut between lines, not at full stops.
@@ -22,6 +22,19 @@ class Block:
     end: int
     headings: tuple[str, ...]
     is_heading: bool = False
+
+
+def heading_of(line: str) -> tuple[int, str] | None:
+    """A Markdown heading's level and title (CommonMark 4.2, ATX headings); None for any other line."""
+    match = _HEADING.match(line)
+    if not match:
+        return None
+    title = line[match.end() :].strip()
+    bare = title.rstrip("#")
+    # The closing #s count as such only behind a space: `# About C#` keeps its own.
+    if not bare or bare[-1] in " \t":
+        title = bare.strip()
+    return len(match[1]), title
 
 
 def weight(text: str) -> int:
@@ -51,13 +64,12 @@ def blocks_of(text: str, markdown: bool) -> Iterator[Block]:
             if start >= 0:
                 yield Block(start, end, path())
             start, end, fence = offset, line_end, match[1]
-        elif markdown and (match := _HEADING.match(line)):
+        elif markdown and (heading := heading_of(line)):
             if start >= 0:
                 yield Block(start, end, path())
                 start = -1
-            level = len(match[1])
-            headings = [(above, title) for above, title in headings if above < level]
-            headings.append((level, match[2].strip()))
+            headings = [(above, title) for above, title in headings if above < heading[0]]
+            headings.append(heading)
             yield Block(offset, line_end, path(), is_heading=True)
         elif not line.strip():
             if start >= 0:
@@ -85,9 +97,11 @@ def pieces_of(text: str, block: Block, limit_words: int) -> list[tuple[int, int]
 
 
 def _within(body: str, start: int, end: int, limit_words: int) -> Iterator[tuple[int, int]]:
-    while weight(body[start:end]) > limit_words:
-        reach = start + limit_words * _CHARS_PER_WORD
-        window = body[start : min(reach, end)]
+    reach = limit_words * _CHARS_PER_WORD
+    # What is longer than the reach is too heavy whatever it holds: weighing all the rest, piece after piece,
+    # would take time with the square of a long line's length.
+    while end - start >= reach + _CHARS_PER_WORD or weight(body[start:end]) > limit_words:
+        window = body[start : min(start + reach, end)]
         words = list(re.finditer(r"\s+", window))
         at = words[min(limit_words, len(words)) - 1].end() if words else len(window)
         yield start, start + at

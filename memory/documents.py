@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +88,7 @@ def _files_below(folder: Path, notices: list[str]) -> Iterator[Path]:
 
 def _load(path: Path, base: Path) -> Document:
     try:
-        if not path.is_file():
-            raise _error(path, "is not a plain file", "Give the path of a file or a folder.")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _error(
-                path, f"has {size:,} bytes; the limit is {MAX_BYTES:,}", "Split it into smaller files."
-            )
-        data = path.read_bytes()
+        data = _read(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise _error(path, f"cannot be read: {reason}", "Check that you may read it.") from None
@@ -112,8 +106,26 @@ def _load(path: Path, base: Path) -> Document:
         raise _error(path, "holds no text", hint)
     return Document(
         source=_source(path, base), title=title or path.name, text=text, media_type=media_type,
-        metadata=(("bytes", str(size)),),
+        metadata=(("bytes", str(len(data))),),
     )  # fmt: skip
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():  # before it is opened: opening a device may already do something
+        raise _error(path, "is not a plain file", "Give the path of a file or a folder.")
+    # Looked at again through the descriptor that is read, and never more than the limit: what the path names may
+    # change in between, and a file that claims no size (as in /proc) may have no end. O_NONBLOCK: opening a
+    # named pipe would otherwise wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _error(path, "is not a plain file", "Give the path of a file or a folder.")
+        data = file.read(MAX_BYTES + 1) if status.st_size <= MAX_BYTES else b""
+    if status.st_size > MAX_BYTES or len(data) > MAX_BYTES:
+        size = max(status.st_size, len(data))
+        raise _error(path, f"has {size:,} bytes; the limit is {MAX_BYTES:,}", "Split it into smaller files.")
+    return data
 
 
 def _source(path: Path, base: Path) -> str:

@@ -11,6 +11,8 @@ from callsheet.memory.documents import PAGE_BREAK, Document
 
 TARGET_WORDS = 200
 OVERLAP_WORDS = 30
+MAX_HEADING = 200
+"""Characters of a title or heading that its passages carry: each has a copy."""
 # A paragraph a little over the target is worth more whole than cut.
 _TOLERANCE = 1.3
 
@@ -79,7 +81,9 @@ def cut(document: Document, collection: str = "default") -> list[Passage]:
 def _title(title: str, headings: tuple[str, ...]) -> str:
     # The first heading often is the title already.
     path = [title, *headings] if not headings or headings[0] != title else list(headings)
-    return " › ".join(part for part in path if part)
+    return " › ".join(
+        part if len(part) <= MAX_HEADING else part[: MAX_HEADING - 1] + "…" for part in path if part
+    )
 
 
 def _spans(text: str, markdown: bool) -> list[tuple[int, int, tuple[str, ...]]]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import (
+    ByteStringObject,
+    DecodedStreamObject,
+    DictionaryObject,
+    NameObject,
+    NullObject,
+    NumberObject,
+    PdfObject,
+)
 
 from callsheet.core.errors import DocumentError
 from callsheet.memory import load_documents
@@ -82,6 +91,97 @@ def test_text_markdown_html_and_pdf_are_read(here: Path) -> None:
 def test_common_encodings_and_line_ends_are_read(here: Path, data: bytes, text: str) -> None:
     (here / "a.txt").write_bytes(data)
     assert load_documents(["a.txt"])[0].text == text
+
+
+RUSSIAN = "Здесь сказано, когда корабль войдёт в гавань."
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ('<meta charset="{}">', "windows-1251"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset={}">', "koi8-r"),
+        ("<meta charset={}>", "utf-8"),
+    ],
+)
+def test_a_page_is_read_in_the_encoding_it_declares(here: Path, head: str, encoding: str) -> None:
+    page = (
+        f"<html><head>{head.format(encoding)}<title>Гавань</title></head><body><p>{RUSSIAN}</p></body></html>"
+    )
+    (here / "a.html").write_bytes(page.encode(encoding))
+    (found,) = load_documents(["a.html"])
+    assert (found.title, found.text) == ("Гавань", RUSSIAN)
+
+
+@pytest.mark.parametrize("name", ["punycode", "hex", "unicode_escape", "no-such", ""])
+def test_a_declared_encoding_that_is_none_is_passed_over(here: Path, name: str) -> None:
+    (here / "a.html").write_bytes(f'<html><meta charset="{name}"><p>Café and more text</p>'.encode("cp1252"))
+    assert load_documents(["a.html"])[0].text == "Café and more text"
+
+
+def test_text_in_an_unknown_encoding_is_refused_and_not_stored_as_garbage(here: Path) -> None:
+    (here / "a.txt").write_bytes(RUSSIAN.encode("koi8-r"))
+    with pytest.raises(DocumentError, match="encoding that is not known") as caught:
+        load_documents(["a.txt"])
+    assert "UTF-8" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<p>Only a paragraph.</p>", "Only a paragraph.", f"<!-- {'x' * 80} --><body>Only a paragraph.</body>"],
+)
+def test_a_fragment_of_html_is_read_too(here: Path, page: str) -> None:
+    (here / "a.html").write_text(page, "utf-8")
+    assert load_documents(["a.html"])[0].text == "Only a paragraph."
+
+
+def test_a_title_is_the_first_heading_and_nothing_in_code(here: Path) -> None:
+    for name, text in (
+        ("code.md", "```sh\n# a comment\n```\n\n# About C#\n\nText."),
+        ("none.md", "#\n\nText below an empty heading."),
+        ("wide.md", "# a" + " " * 20_000 + "b\n\nText."),
+    ):
+        (here / name).write_text(text, "utf-8")
+    code, none, wide = load_documents(["code.md", "none.md", "wide.md"])
+    assert (code.title, none.title) == ("About C#", "none.md")
+    assert wide.title.split() == ["a", "b"]
+
+
+@pytest.mark.parametrize("title", [NumberObject(7), NullObject(), ByteStringObject(b"\xff\x00x")])
+def test_a_damaged_title_costs_no_pdf(here: Path, title: PdfObject) -> None:
+    writer = PdfWriter(clone_from=io.BytesIO(pdf("Page one")))
+    assert writer._info is not None
+    writer._info[NameObject("/Title")] = title
+    writer.write(here / "a.pdf")
+    (found,) = load_documents(["a.pdf"])
+    assert found.text.strip() == "Page one"
+
+
+def test_pipes_devices_and_files_without_an_end_are_refused_at_once(here: Path) -> None:
+    os.mkfifo(here / "pipe.txt")
+    (here / "a.txt").write_text("text", "utf-8")
+    notices: list[str] = []
+    assert [document.source for document in load_documents([here], notices=notices)] == ["a.txt"]
+    assert "pipe.txt" in notices[0]
+    for path in ("pipe.txt", "/dev/zero"):
+        with pytest.raises(DocumentError, match="not a plain file"):
+            load_documents([path])
+
+
+def test_a_file_is_read_no_further_than_the_limit_whatever_size_it_claims(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "a.txt").write_text("x" * 100, "utf-8")
+    monkeypatch.setattr("callsheet.memory.documents.MAX_BYTES", 99)
+    with pytest.raises(DocumentError, match="has 100 bytes; the limit is 99"):
+        load_documents(["a.txt"])
+    real = os.fstat
+    monkeypatch.setattr(
+        "callsheet.memory.documents.os.fstat",
+        lambda number: os.stat_result((*real(number)[:6], 0, *real(number)[7:])),
+    )
+    with pytest.raises(DocumentError, match="has 100 bytes"):
+        load_documents(["a.txt"])
 
 
 def test_a_folder_is_read_with_all_below_it_in_order_and_says_what_it_left_out(here: Path) -> None:

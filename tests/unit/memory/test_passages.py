@@ -6,6 +6,7 @@ import itertools
 import pickle
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,35 @@ def test_headings_stay_with_what_they_head() -> None:
     passages = cut(_document("# A\n\n## B\n\n" + "One sentence of five words. " * 100))
     assert passages[0].text.startswith("# A\n\n## B\n\nOne sentence")
     assert len(passages) > 2
+
+
+def test_headings_are_read_as_markdown_has_them() -> None:
+    text = "# About C#\n\na\n\n## Closed ##  \n\nb\n\n## ##\n\nc\n\n#none\n\nd"
+    titles = [passage.title for passage in cut(_document(text))]
+    assert titles == ["About C#", "About C# › Closed", "About C#"]
+
+
+def test_a_title_is_carried_in_part_where_it_is_long() -> None:
+    text = f"# {'h' * 100_000}\n\n" + "\n\n".join("word " * 150 for _ in range(20))
+    passages = cut(_document(text, title="t" * 100_000))
+    assert len(passages) > 20
+    assert all(len(passage.title) < 1000 for passage in passages)
+    assert passages[0].text.startswith("# hhh"), "the text itself stays whole"
+
+
+def test_a_long_line_is_weighed_once_and_not_again_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed = 0
+
+    def counted(text: str) -> int:
+        nonlocal weighed
+        weighed += len(text)
+        return weight(text)
+
+    monkeypatch.setattr("callsheet.memory.blocks.weight", counted)
+    monkeypatch.setattr("callsheet.memory.passages.weight", counted)
+    line = "word " * 40_000
+    assert len(cut(_document(line))) == 200
+    assert weighed < 10 * len(line)
 
 
 def test_a_long_paragraph_is_cut_between_sentences_with_a_small_overlap() -> None:
