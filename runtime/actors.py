@@ -6,7 +6,8 @@
 | service | the service's name | always | requests under way; their callers send them again |
 | participant | `LAUNCH/NAME#i` | always | steps under way; its turns are given again with their records |
 
-All are detached, so that a run outlives the driver that began it, and none reserves a CPU, so that a
+Coordinator and services stay on the head node, where the journal, the memory's files and the keys are. All
+actors are detached, so that a run outlives the driver that began it, and none reserves a CPU, so that a
 crew of any size fits on a laptop. Methods are never retried by Ray: the lanes do that, with numbers that
 let the receiver drop what it has seen.
 """
@@ -32,6 +33,9 @@ from callsheet.runtime.services import Caller, Service
 
 COORDINATOR = "coordinator"
 LOST_AFTER_S = 60.0
+
+ON_THE_HEAD = {"resources": {"node:__internal_head__": 0.001}}
+"""Ray's own mark of the head node."""
 
 
 class ActorTransport:
@@ -169,12 +173,12 @@ def actor_name(launch: str, name: str, index: int) -> str:
 
 def create_coordinator(config: HostConfig) -> Any:
     """The cluster's coordinator, made if there is none."""
-    return _create(CoordinatorActor, COORDINATOR, {}, True, config)
+    return _create(CoordinatorActor, COORDINATOR, ON_THE_HEAD, True, config)
 
 
 def create_service(config: HostConfig, spec: ServiceSpec, handles: Mapping[str, Any]) -> Any:
     """The cluster's service of that name, made if there is none."""
-    return _create(ServiceActor, spec.name, {}, True, config, spec, handles)
+    return _create(ServiceActor, spec.name, ON_THE_HEAD, True, config, spec, handles)
 
 
 def create_participant(

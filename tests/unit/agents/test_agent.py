@@ -92,3 +92,13 @@ def test_replicas_is_a_whole_number_above_zero(replicas: Any) -> None:
 def test_extra_must_be_json() -> None:
     with pytest.raises(UsageError, match="extra"):
         Agent("a", extra={"when": object()})
+
+
+def test_a_tool_that_wants_a_persons_approval_is_refused_while_nobody_can_be_asked() -> None:
+    @tool(approval=True)
+    def pay(amount: int) -> str:
+        """Pay an amount."""
+        return str(amount)
+
+    with pytest.raises(DefinitionError, match="wants a person's approval"):
+        Agent("payer", tools=[pay])
