@@ -152,7 +152,7 @@ async def test_text_that_no_database_takes_harms_no_run(bench: Bench) -> None:
         raise ValueError("bad \ud800 text")
 
     odd = "a\ud800b\x00"
-    bench.script(
+    gateway = bench.script(
         {
             "clerk": [
                 calls(call("echo", '{"text": "x"}'), call("echo", '{"text": "\ud800"}'), text=odd),
@@ -165,6 +165,13 @@ async def test_text_that_no_database_takes_harms_no_run(bench: Bench) -> None:
     result = await bench.run(crew, odd, session=odd)
     assert result.output == "fine"
     assert result.session_id == "a?b\x00"
+    for request in gateway.requests:  # else the provider's request could not be written
+        said = "".join(
+            str(getattr(p, "text", "")) + str(getattr(p, "content", ""))
+            for m in request.messages
+            for p in m.parts
+        )
+        said.encode("utf-8")
 
     @crew.flow
     async def failing(run, task: str) -> str:  # type: ignore[no-untyped-def]
