@@ -61,7 +61,7 @@ class Stored:
 
 
 class Database:
-    """The tables. Synchronous, for one thread at a time; every write is one transaction, on disk on return.
+    """The tables, for one thread at a time; every write is one transaction, and on disk when it returns.
 
     SQLite in WAL mode with full synchronisation: neither SIGKILL nor a power cut loses a finished write.
     """
@@ -152,7 +152,7 @@ class Database:
         """Replace documents and remove others, in one transaction; `embedder` made the vectors.
 
         Returns the collection's id, and the row ids of passages added (in order) and removed. Raises
-        ServiceError if another process has written with another embedder meanwhile.
+        ServiceError if another process has written vectors of another embedder or length meanwhile.
         """
         added: list[int] = []
         removed: list[int] = []
@@ -162,6 +162,8 @@ class Database:
             for source in remove:
                 removed += self._remove(number, source)
             for stored in documents:
+                if len(stored.vectors):
+                    self.check_dimension(embedder, stored.vectors.shape[1])
                 removed += self._remove(number, stored.document.source)
                 added += self._insert(number, stored)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('embedder', ?)", (embedder,))
@@ -176,6 +178,15 @@ class Database:
                 service="memory",
                 hint="Use one embedder for one memory, and restart this process.",
             )
+
+    def check_dimension(self, embedder: str, dimension: int) -> None:
+        """Raises ServiceError if the vectors have another length: a model may change behind its name."""
+        row = self._db.execute("SELECT length(vector) / 4 FROM passages LIMIT 1").fetchone()
+        if row and row[0] != dimension:
+            raise ServiceError(
+                f"the memory holds vectors of length {row[0]}; {embedder!r} now gives {dimension}",
+                service="memory", hint="Use another folder, or embed everything anew (`reembed=True`).",
+            )  # fmt: skip
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from callsheet.core.errors import ServiceError, SettingsError, UsageError
+from callsheet.core.errors import ModelRequestError, ServiceError, SettingsError, UsageError
 from callsheet.memory.database import Database, Stored
 from callsheet.memory.documents import Document
 from callsheet.memory.embedders import Embedder
 from callsheet.memory.passages import cut
 from callsheet.memory.ranking import fuse, match_expression
 from callsheet.memory.records import Added, Hit, MemoryStats
-from callsheet.memory.stored import content_digest, encodable, storable
+from callsheet.memory.stored import batches, content_digest, encodable, storable
 from callsheet.memory.vectors import VectorIndex
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ T = TypeVar("T")
 MAX_K = 100
 # How deep each ranking is read before they are joined.
 _DEPTH = 100
-_DOCUMENTS_A_WRITE = 64
 
 
 @dataclass(slots=True)
@@ -49,7 +48,8 @@ class MemoryStore:
     sees what the others wrote. Use one instance from one event loop.
 
     Raises ServiceError if the store cannot be opened, and SettingsError if it was written with another
-    embedder, unless `reembed` is set: then all passages are embedded anew on first use.
+    embedder, unless `reembed` is set: then all passages are embedded anew on first use, also where the
+    embedder has the same name (its vectors may have got another length).
     """
 
     def __init__(self, path: Path, embedder: Embedder, *, reembed: bool = False) -> None:
@@ -64,7 +64,7 @@ class MemoryStore:
             ) from error  # fmt: skip
         self._db = Database(self._file)
         known = self._db.meta("embedder")
-        self._stale = bool(known) and known != embedder.name
+        self._stale = bool(known) and (reembed or known != embedder.name)
         if self._stale and not reembed:
             self._db.close()
             raise SettingsError(
@@ -112,8 +112,7 @@ class MemoryStore:
             digests = {source: content_digest(document) for source, document in given.items()}
             changed = [given[source] for source in given if known.get(source) != digests[source]]
             written = 0
-            for start in range(0, len(changed), _DOCUMENTS_A_WRITE):
-                batch = changed[start : start + _DOCUMENTS_A_WRITE]
+            for batch in batches(changed):
                 stored = await self._prepare(batch, collection)
                 written += await self._run(self._write, collection, stored, ())
             gone = [source for source in known if source not in given] if exactly else []
@@ -151,11 +150,12 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Wait for what is under way, and close the files; a second time does nothing."""
+        # Before the lock is taken: who searches may want it, to embed everything anew.
+        while self._answering is not None and not self._answering.done():
+            await self._answering
         async with self._writing:
             if self._closed:
                 return
-            if self._answering is not None:
-                await self._answering
             await self._run(self._db.close)
             self._closed = True
             self._thread.shutdown(wait=True)
@@ -163,20 +163,28 @@ class MemoryStore:
     async def _answer_all(self) -> None:
         while self._questions:
             batch, self._questions = self._questions, []
-            try:
-                if self._stale:
-                    async with self._writing:
-                        await self._ready()
-                vectors = await self._embedder.embed([question.query for question in batch])
-                answers = await self._run(self._search, batch, vectors)
-            except Exception as error:
+            await self._answer(batch)
+
+    async def _answer(self, batch: list[_Question]) -> None:
+        try:
+            if self._stale:
+                async with self._writing:
+                    await self._ready()
+            vectors = await self._embedder.embed([question.query for question in batch])
+            answers = await self._run(self._search, batch, vectors)
+        except Exception as error:
+            if isinstance(error, ModelRequestError) and len(batch) > 1:
+                # One query is refused; the others, maybe of other runs, are not to blame: each by itself.
                 for question in batch:
-                    if not question.answer.done():
-                        question.answer.set_exception(error)
-                continue
-            for question, hits in zip(batch, answers, strict=True):
+                    await self._answer([question])
+                return
+            for question in batch:
                 if not question.answer.done():
-                    question.answer.set_result(hits)
+                    question.answer.set_exception(error)
+            return
+        for question, hits in zip(batch, answers, strict=True):
+            if not question.answer.done():
+                question.answer.set_result(hits)
 
     def _search(self, batch: list[_Question], vectors: NDArray[np.float32]) -> list[list[Hit]]:
         numbers = self._db.collections()
@@ -214,18 +222,11 @@ class MemoryStore:
             self._seen = version
         index = self._indexes.get(number)
         if index is None:
+            self._db.check_dimension(self._embedder.name, dimension)
             ids, data = self._db.all_vectors(number)
-            vectors = np.frombuffer(data, dtype=np.float32).reshape(len(ids), -1) if ids else None
-            if vectors is not None and vectors.shape[1] != dimension:
-                raise ServiceError(
-                    f"the memory holds vectors of length {vectors.shape[1]}; "
-                    f"{self._embedder.name!r} gives {dimension}",
-                    service="memory",
-                    hint="Embed everything anew (reembed), or use the embedder it was written with.",
-                )
             index = VectorIndex(dimension)
-            if vectors is not None:
-                index.add(ids, vectors)
+            if ids:
+                index.add(ids, np.frombuffer(data, dtype=np.float32).reshape(len(ids), dimension))
             self._indexes[number] = index
         return index
 
@@ -237,15 +238,16 @@ class MemoryStore:
         kept = await self._run(
             lambda: [self._db.vectors_of(collection, document.source) for document in documents]
         )
-        if self._stale:
-            kept = [{} for _ in documents]
         texts = [
             f"{passage.title}\n{passage.text}"
             for passages, old in zip(cuts, kept, strict=True)
             for passage in passages
             if (passage.title, passage.text) not in old
         ]
-        fresh = iter(await self._embedder.embed(texts) if texts else ())
+        embedded = await self._embedder.embed(texts) if texts else np.zeros((0, 0), dtype=np.float32)
+        if texts:
+            await self._run(self._db.check_dimension, self._embedder.name, embedded.shape[1])
+        fresh = iter(embedded)
         stored: list[Stored] = []
         for document, passages, old in zip(documents, cuts, kept, strict=True):
             rows: list[Any] = []
@@ -275,7 +277,8 @@ class MemoryStore:
         import numpy as np
 
         passages = await self._run(self._db.all_texts)
-        vectors = await self._embedder.embed([f"{title}\n{text}" for _, title, text in passages])
+        texts = [f"{title}\n{text}" for _, title, text in passages]
+        vectors = await self._embedder.embed(texts) if texts else ()
         rows = [
             (np.ascontiguousarray(v).tobytes(), row) for v, (row, _, _) in zip(vectors, passages, strict=True)
         ]

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from callsheet.core.canonical import digest
 from callsheet.core.errors import UsageError
 from callsheet.memory.documents import Document
+
+MOST_DOCUMENTS = 64
+MOST_CHARS = 2_000_000
+"""What is written at once: its passages and vectors (four times as large) are in memory together."""
+
+
+def batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
+    """The documents in lists small enough to be written at once; one that is larger comes alone."""
+    batch: list[Document] = []
+    chars = 0
+    for document in documents:
+        if batch and (len(batch) == MOST_DOCUMENTS or chars + len(document.text) > MOST_CHARS):
+            yield batch
+            batch, chars = [], 0
+        batch.append(document)
+        chars += len(document.text)
+    if batch:
+        yield batch
 
 
 def storable(document: Document) -> Document:

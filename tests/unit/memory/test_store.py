@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from callsheet.core.errors import ServiceError, SettingsError, UsageError
+from callsheet.core.errors import ModelRequestError, ServiceError, SettingsError, UsageError
 from callsheet.memory import Document, LexicalEmbedder, MemoryStore
 from tests.data_sets import data_file
 
@@ -35,11 +35,12 @@ class Counting(LexicalEmbedder):
         super().__init__(dimension)
         self.name = name or self.name
         self.seen: list[str] = []
-        self.calls = 0
+        self.calls = self.largest = 0
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.seen += texts
         self.calls += 1
+        self.largest = max(self.largest, sum(map(len, texts)))
         return await super().embed(texts)
 
 
@@ -309,3 +310,67 @@ async def test_the_words_of_one_collection_do_not_sway_another(store: MemoryStor
     before = await store.search("ship dough", collection="one")
     await store.add([doc(f"{i}.md", "ship ship ship") for i in range(50)], "two")
     assert await store.search("ship dough", collection="one") == before
+
+
+async def test_closing_waits_for_a_search_that_waits_for_embedding_anew(tmp_path: Path) -> None:
+    first = MemoryStore(tmp_path, Counting("one"))
+    await first.add([SHIPS])
+    await first.close()
+    second = MemoryStore(tmp_path, Counting("two"), reembed=True)
+    search = asyncio.create_task(second.search("ship"))
+    await asyncio.sleep(0)  # the search is asked, and not yet answered
+    async with asyncio.timeout(20):
+        await second.close()
+    assert (await search)[0].source == "ships.md"
+
+
+async def test_vectors_of_another_length_are_refused_before_they_are_stored(tmp_path: Path) -> None:
+    store = MemoryStore(tmp_path, Counting("one", 64))
+    await store.add([SHIPS])
+    await store.close()
+    changed = MemoryStore(tmp_path, Counting("one", 128))
+    for work in (changed.add([BREAD]), changed.add([SHIPS, doc("ships.md", SHIPS.text + "\n\nMore.")])):
+        with pytest.raises(ServiceError, match="vectors of length 64; 'one' now gives 128"):
+            await work
+    with pytest.raises(ServiceError, match="vectors of length 64; 'one' now gives 128"):
+        await changed.search("ship")
+    await changed.close()
+    again = MemoryStore(tmp_path, Counting("one", 64))
+    assert (await again.search("anchor"))[0].source == "ships.md"
+    await again.close()
+    anew = MemoryStore(tmp_path, Counting("one", 128), reembed=True)
+    assert (await anew.search("anchor"))[0].source == "ships.md"
+    assert (await anew.add([BREAD])).documents == 1
+    await anew.close()
+
+
+async def test_large_documents_are_written_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callsheet.memory.stored.MOST_CHARS", 10_000)
+    embedder = Counting("one")
+    store = MemoryStore(tmp_path, embedder)
+    documents = [doc(f"{i}.txt", f"paragraph {i}\n\n" + "words of it " * 400) for i in range(10)]
+    whole = sum(len(document.text) for document in documents)
+    assert (await store.add(documents)).documents == 10
+    assert embedder.largest < whole / 2
+    await store.close()
+
+
+async def test_a_query_that_its_embedder_refuses_fails_alone(tmp_path: Path) -> None:
+    class Picky(LexicalEmbedder):
+        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            if "bad" in texts:
+                raise ModelRequestError("too long")
+            return await super().embed(texts)
+
+    store = MemoryStore(tmp_path, Picky())
+    await store.add([SHIPS])
+    good, bad, other = await asyncio.gather(
+        store.search("ship"), store.search("bad"), store.search("anchor"), return_exceptions=True
+    )
+    assert isinstance(bad, ModelRequestError)
+    assert not isinstance(good, BaseException)
+    assert not isinstance(other, BaseException)
+    assert (good[0].source, other[0].source) == ("ships.md", "ships.md")
+    await store.close()
