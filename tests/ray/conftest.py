@@ -81,7 +81,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         system = portal().run(shared_system(settings, "ray", print))
         assert isinstance(system.host, RayHost)
-        yield Cluster(system, settings, portal().run(system.host.wait_ready()))
+        pids = portal().run(system.host.wait_ready())
     finally:
+        # What Ray's processes were to get they have; the other tests of the session have no key.
         del os.environ["OPENAI_API_KEY"]
-        close_portal()
+    yield Cluster(system, settings, pids)
+    close_portal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_two_hundred_runs_of_one_crew_at_once_are_all_right(cluster: Cluster, de
     for i, result in enumerate(asyncio.run(all_runs())):
         assert result.output.order == i
         assert f"Order {i} lies on shelf {i * 7 + 1000}." in result.output.text
+
+
+def test_runs_go_on_when_the_gateway_is_killed(cluster: Cluster, desk: Crew) -> None:
+    before = cluster.pids["gateway"]
+
+    async def all_runs() -> list[Result]:
+        runs = [asyncio.ensure_future(desk.arun(i, settings=cluster.settings)) for i in range(60)]
+        await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
+        os.kill(before, signal.SIGKILL)
+        return await asyncio.gather(*runs)
+
+    for i, result in enumerate(asyncio.run(all_runs())):
+        assert f"shelf {i * 7 + 1000}." in result.output.text
+    cluster.pids = cluster.portal.run(cluster.host.wait_ready())
+    assert cluster.pids["gateway"] != before
+    assert "shelf 1700." in desk.run(100, settings=cluster.settings).output.text
 
 
 def test_a_second_driver_runs_a_launched_crew(cluster: Cluster, desk: Crew) -> None:

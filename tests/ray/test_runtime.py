@@ -136,6 +136,27 @@ def test_a_killed_coordinator_is_replaced_and_costs_nothing(cluster: Cluster, tm
     cluster.portal.run(cluster.host.stop(launch))
 
 
+def test_a_killed_coordinator_costs_no_run(cluster: Cluster, relay: str, tmp_path: Path) -> None:
+    pids = cluster.launch("kept", spec("flow", handlers.asks_worker), spec("worker", handlers.works_in_steps))
+    cluster.start("kept", "run-kept", to_json(str(tmp_path)))
+    until((tmp_path / "second").exists, "the second step to begin")
+    before = cluster.pids
+    run_ids = [f"relay-kept-{i:03}" for i in range(100)]
+    for i, run_id in enumerate(run_ids):
+        cluster.start(relay, run_id, to_json(f"{i}:"))
+    os.kill(before["coordinator"], signal.SIGKILL)
+    (tmp_path / "go").touch()
+    end, *many = ends(cluster, ["run-kept", *run_ids])
+    assert [from_json(e.output or "")["output"] for e in many] == [f"{i}:abc" for i in range(100)]
+    assert end.status == "done"
+    assert (tmp_path / "first").read_text().split() == [str(pids["worker"][0])]
+    assert (tmp_path / "second").read_text().split() == [str(pids["worker"][0])]
+    cluster.pids = cluster.portal.run(cluster.host.wait_ready())
+    assert cluster.pids["coordinator"] != before["coordinator"]
+    assert cluster.pids_of("kept") == pids
+    cluster.portal.run(cluster.host.stop("kept"))
+
+
 def test_many_runs_survive_the_death_of_a_replica(cluster: Cluster, relay: str) -> None:
     run_ids = [f"relay-killed-{i:03}" for i in range(200)]
     before = cluster.pids_of(relay)

@@ -33,7 +33,6 @@ class Vault:
 
 def test_no_process_has_the_key_in_its_environment(cluster: Cluster) -> None:
     cluster.launch("env", spec("flow", handlers.asks_for_environment), spec("agent", handlers.environment))
-    assert os.environ["OPENAI_API_KEY"] == KEY
     cluster.start("env", "run-environment")
     end = cluster.portal.run(cluster.host.client.end("run-environment"))
     seen = from_json(end.output or "")["output"]
