@@ -160,5 +160,5 @@ def _canonical(arguments: str) -> str:
     """The same arguments in another order or spacing are the same call."""
     try:
         return to_json(from_json(arguments))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):  # the tool's own check will say what is wrong with them
         return arguments

@@ -116,7 +116,8 @@ async def test_an_unknown_tool_is_told_with_those_there_are(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"order": "many"}', "{}", "{", "[]", "", "null", '{"order": 1, "x": 2}']
+    "arguments",
+    ['{"order": "many"}', "{}", "{", "[]", "", "null", '{"order": 1, "x": 2}', "[" * 100_000, "NaN"],
 )
 async def test_wrong_arguments_are_told_and_can_be_mended(bench: Bench, arguments: str) -> None:
     bench.script([calls(call("lookup", arguments)), calls(call("lookup", order=3)), "done"])
