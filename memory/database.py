@@ -175,9 +175,8 @@ class Database:
         if known and known != name:
             raise ServiceError(
                 f"another process has made the memory's vectors with {known!r}; this one uses {name!r}",
-                service="memory",
-                hint="Use one embedder for one memory, and restart this process.",
-            )
+                service="memory", hint="Use one embedder for one memory, and restart this process.",
+            )  # fmt: skip
 
     def check_dimension(self, embedder: str, dimension: int) -> None:
         """Raises ServiceError if the vectors have another length: a model may change behind its name."""

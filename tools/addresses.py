@@ -16,6 +16,18 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 # Networks inside of which IPv6 carries an IPv4 address that must be looked at itself.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+# What the ipaddress module of older Pythons takes for public, and one address of a cloud's own service.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # RFC 6890; a cloud's metadata service was at 192.0.0.192
+        "192.88.99.0/24",  # RFC 7526
+        "168.63.129.16/32",  # Azure's host, seen from its machines
+        "64:ff9b:1::/48",  # RFC 8215
+        "3fff::/20",  # RFC 9637
+        "5f00::/16",  # RFC 9602
+    )
+)
 # What inet_aton takes for an IPv4 address but ipaddress does not: 2130706433, 0x7f.1, 127.1, 0177.0.0.1
 _LEGACY_IPV4 = re.compile(r"^(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?$", re.IGNORECASE)
 
@@ -64,6 +76,8 @@ def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             return is_public(inner)
         if ip.is_site_local:
             return False
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 

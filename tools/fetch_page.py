@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urljoin, urlsplit
@@ -30,6 +32,10 @@ _HEADERS = {
     "User-Agent": "callsheet",
     "Accept": "text/html, text/*;q=0.9, application/json;q=0.9, application/pdf;q=0.8",
 }
+# HTML's meta element and XML's declaration, within the first 1024 bytes as HTML 13.2.3.2 has it.
+_DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
+# Python has other "encodings" too, and decodes punycode in quadratic time.
+_CHARSETS = re.compile(r"utf|iso|cp\d|koi8|mac|gb|big5|euc|shift_jis|tis|hz|johab|ascii")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -127,7 +133,7 @@ class PageFetcher:
             data += part
             if len(data) > self._max_bytes:
                 raise ToolFailure(f"{url} is larger than {self._max_bytes:,} bytes.")
-        return _Page(url, kind, response.charset or "utf-8", bytes(data))
+        return _Page(url, kind, response.charset or "", bytes(data))
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
@@ -154,19 +160,33 @@ def _page_text(page: _Page) -> tuple[str, str]:
     try:
         if page.kind == "application/pdf":
             return _pdf_text(page.data)
-        try:
-            text = page.data.decode(page.charset, "replace")
-        except LookupError:
-            text = page.data.decode("utf-8", "replace")
+        text = page.data.decode(_charset(page), "replace")
         return _html_text(text, page.url) if "html" in page.kind else ("", text)
     except Exception as error:
         # A stranger wrote the page: it may defeat a parser, but not fail the run.
         raise ToolFailure(f"{page.url} cannot be read as {page.kind}: {type(error).__name__}.") from error
 
 
+def _charset(page: _Page) -> str:
+    """The page's encoding: a byte order mark's, else as the server says, else as the page does, else UTF-8."""
+    if page.data.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    match = _DECLARED.search(page.data[:1024]) if "html" in page.kind else None
+    for named in (page.charset, match[1].decode() if match else ""):
+        try:
+            name = codecs.lookup(named).name if named else ""
+        except LookupError:
+            continue
+        if _CHARSETS.match(name):
+            return name
+    return "utf-8"
+
+
 def _html_text(text: str, url: str) -> tuple[str, str]:
     import trafilatura
 
+    if "html" not in text[:50].lower() and not text.startswith("<?xml"):
+        text = f"<html>{text}"  # a fragment, which trafilatura would refuse
     body = trafilatura.extract(text, url=url, include_tables=True, favor_recall=True)
     found = trafilatura.extract_metadata(text, default_url=url)
     return str(found.title or ""), str(body or trafilatura.html2txt(text))
@@ -176,5 +196,7 @@ def _pdf_text(data: bytes) -> tuple[str, str]:
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(data))
-    title = (reader.metadata.title if reader.metadata else None) or ""
-    return title, "\n\n".join(page.extract_text() for page in reader.pages)
+    if reader.is_encrypted:
+        reader.decrypt("")  # many are, with the empty password: anyone may read them
+    title = reader.metadata.title if reader.metadata else None
+    return title if isinstance(title, str) else "", "\n\n".join(page.extract_text() for page in reader.pages)

@@ -198,9 +198,11 @@ def _default_in_schema(parameter: Parameter) -> dict[str, Any] | None:
     if parameter.required or parameter.default is None:
         return None
     try:
-        return {"default": to_jsonable_python(parameter.default)}
-    except PydanticSerializationError:
+        default = to_jsonable_python(parameter.default)
+        json.dumps(default, allow_nan=False)
+    except (PydanticSerializationError, ValueError):
         return None  # the default has no JSON form: the model need not know it to leave the argument out
+    return {"default": default}
 
 
 def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:

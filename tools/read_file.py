@@ -41,7 +41,7 @@ async def read_file(
 def _read(folder: Path, path: str, start_line: int, lines: int) -> str:
     parts = _inside(path)
     shown = "/".join(parts)
-    all_lines = _text(_open_below(folder, parts, shown), shown).splitlines()
+    all_lines = _lines(_text(_open_below(folder, parts, shown), shown))
     if start_line > max(len(all_lines), 1):
         raise ToolFailure(
             f"{shown} has only {len(all_lines)} lines; start_line {start_line} is past its end."
@@ -52,13 +52,21 @@ def _read(folder: Path, path: str, start_line: int, lines: int) -> str:
         size += len(line) + 1
         if chosen and size > MAX_TEXT_CHARS:
             break
-        chosen.append(line[:MAX_TEXT_CHARS])
+        if len(line) > MAX_TEXT_CHARS:
+            line = f"{line[:MAX_TEXT_CHARS]}\n(cut: this line has {len(line):,} characters)"
+        chosen.append(line)
     last = start_line + max(len(chosen), 1) - 1
     text = passages_text(
         [(f"{shown}#L{start_line}-L{last}", shown, "\n".join(chosen) or "(the file is empty)")]
     )
     rest = len(all_lines) - last
     return text + (f"\n\n({rest} more lines; go on with start_line={last + 1}.)" if rest > 0 else "")
+
+
+def _lines(text: str) -> list[str]:
+    # Numbered as editors and the memory's citations do: a form feed, say, ends no line.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _inside(path: str) -> tuple[str, ...]:

@@ -10,15 +10,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+MAX_TITLE = 300
+"""Characters of a title: a stranger's may be as long as a page."""
 _MARK = re.compile(r"\[(\s*source\s*:)", re.IGNORECASE)
 
 
 def passages_text(passages: Iterable[tuple[str, str, str]]) -> str:
-    """The text form of (source, title, text) passages, in their order."""
+    """The text form of (source, title, text) passages, in their order; long titles are shown in part."""
     return "\n\n".join(
-        f"[source: {source_name(source)}] {_one_line(title)}".rstrip() + f"\n{foreign_text(text).strip()}"
+        f"[source: {source_name(source)}] {_title(title)}".rstrip() + f"\n{foreign_text(text).strip()}"
         for source, title, text in passages
     )
+
+
+def _title(title: str) -> str:
+    return _one_line(title[: 10 * MAX_TITLE])[:MAX_TITLE]
 
 
 def source_name(source: str) -> str:
@@ -32,7 +38,7 @@ def foreign_text(text: str) -> str:
     Such a line's `[source:` becomes `(source:`. Lines are told apart as any reader might (also at form
     feeds and Unicode separators), and what is invisible at the start of a line does not hide the mark.
     """
-    if "source" not in text.lower():
+    if "source" not in text.casefold():  # as the pattern: it also matches `ſource`
         return text
     return "".join(_harmless(line) for line in text.splitlines(keepends=True))
 

@@ -26,7 +26,7 @@ Effect = Literal["none", "idempotent", "once"]
 
 _EFFECTS = ("none", "idempotent", "once")
 # What all providers accept as a function's name.
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class Tool:
@@ -73,7 +73,7 @@ class Tool:
         functools.update_wrapper(self, function, updated=())
 
     def _check_definition(self) -> None:
-        if not _NAME.match(self.name):
+        if not _NAME.fullmatch(self.name):
             raise DefinitionError(
                 f"a tool cannot be called {self.name!r}",
                 hint="Use 1 to 64 letters, digits, _ or -; @tool(name=…) gives it another name.",

@@ -54,6 +54,15 @@ class Site:
                 return web.Response(body="Grüezi".encode("latin-1"), headers=_text("latin-1"))
             case "/odd-charset":
                 return web.Response(body=b"text", headers=_text("nonsense"))
+            case "/punycode":
+                return web.Response(body=b"plain text", headers=_text("punycode"))
+            case "/declared":
+                page = (
+                    '<html><head><meta charset="koi8-r"></head><body><p>Корабль в гавани.</p></body></html>'
+                )
+                return web.Response(body=page.encode("koi8-r"), headers={"Content-Type": "text/html"})
+            case "/fragment":
+                return web.Response(text="<p>Only a paragraph.</p>", content_type="text/html")
             case "/image":
                 return web.Response(body=b"x", content_type="image/png")
             case "/large":
@@ -121,6 +130,15 @@ async def test_json_and_other_charsets_are_read(site: Site) -> None:
     assert '{"a": 1}' in await _fetch(site, "/json")
     assert "Grüezi" in await _fetch(site, "/latin")
     assert "text" in await _fetch(site, "/odd-charset")
+    assert "Корабль в гавани." in await _fetch(site, "/declared")
+
+
+async def test_a_charset_that_is_no_pages_is_passed_over(site: Site) -> None:
+    assert "plain text" in await _fetch(site, "/punycode")
+
+
+async def test_a_fragment_of_html_is_read_too(site: Site) -> None:
+    assert "Only a paragraph." in await _fetch(site, "/fragment")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from callsheet.tools.addresses import AddressRefused, PublicAddresses, is_public
         "255.255.255.255",
         "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
-        "2002:a00:1::1",
+        "2002:a00:1::1", "192.0.0.192", "::ffff:192.0.0.192", "168.63.129.16", "192.88.99.1", "3fff::1",
     ],
 )  # fmt: skip
 def test_what_is_not_public_is_refused(address: str) -> None:

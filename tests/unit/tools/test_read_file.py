@@ -34,6 +34,19 @@ async def test_the_lines_asked_for_come_with_their_source_and_how_to_go_on(folde
     assert (await _read(folder, "./docs//guide.md")).startswith("[source: docs/guide.md#L1-L4]")
 
 
+async def test_lines_are_numbered_as_an_editor_does(folder: Path) -> None:
+    (folder / "a.txt").write_bytes("one\ftwo\u2028three\r\nfour\rfive\x85".encode())
+    text = await _read(folder, "a.txt", start_line=2, lines=1)
+    assert text == "[source: a.txt#L2-L2] a.txt\nfour\n\n(1 more lines; go on with start_line=3.)"
+
+
+async def test_a_line_that_is_cut_says_so(folder: Path) -> None:
+    (folder / "a.json").write_text("x" * 100_000 + "\nlast", "utf-8")
+    text = await _read(folder, "a.json")
+    assert "(cut: this line has 100,000 characters)" in text
+    assert "go on with start_line=2" in text
+
+
 @pytest.mark.parametrize(
     "path",
     [

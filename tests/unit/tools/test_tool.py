@@ -7,6 +7,7 @@ import contextvars
 import dataclasses
 import enum
 import json
+import math
 import threading
 from typing import Annotated, Any, Literal
 
@@ -70,6 +71,18 @@ def test_the_schema_holds_types_descriptions_defaults_and_nothing_else() -> None
         },
         "required": ["order_id"],
     }
+
+
+@pytest.mark.parametrize("default", [math.inf, math.nan])
+async def test_a_default_that_json_lacks_stays_out_of_the_schema(default: float) -> None:
+    def work(most: float = default, several: tuple[float, ...] = (default,)) -> str:
+        """Work."""
+        return f"{most} {several}"
+
+    made = tool(work)
+    schema = json.loads(made.schema, parse_constant=pytest.fail)
+    assert not any("default" in field for field in schema["properties"].values())
+    assert await made.call("{}", ToolContext()) == f"{default} {(default,)}"
 
 
 def test_the_schema_keeps_a_property_that_is_called_title() -> None:
@@ -420,8 +433,15 @@ def test_what_no_model_can_be_told_about_is_refused_with_the_remedy(function: An
 
 @pytest.mark.parametrize(
     "options",
-    [{"name": "two words"}, {"name": ""}, {"effect": "perhaps"}, {"timeout_s": 0}, {"description": " "}],
-)
+    [
+        {"name": "two words"},
+        {"name": ""},
+        {"name": "line\n"},
+        {"effect": "perhaps"},
+        {"timeout_s": 0},
+        {"description": " "},
+    ],
+)  # fmt: skip
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     def work() -> str:
         """Work."""
