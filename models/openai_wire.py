@@ -32,7 +32,7 @@ from callsheet.models.messages import (
 from callsheet.models.structured import openai_strict, parse_schema
 from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields
 
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MODES = frozenset({"auto", "none", "required"})
 _STOPS: dict[str, Stop] = {
     "stop": "end",
@@ -130,7 +130,7 @@ def _message(message: Message, own: bool) -> list[dict[str, Any]]:
         ]
         if not texts:
             item["content"] = None
-    if own and message.name and _NAME.match(message.name):
+    if own and message.name and _NAME.fullmatch(message.name):
         item["name"] = message.name
     return [*items, item]
 
