@@ -63,7 +63,7 @@ PAST_RUNS = 10_000
 
 
 REJOIN_S = 10.0
-"""How long a new coordinator waits for the participants of a crew before it refuses a run of it."""
+"""How long after its birth a coordinator waits for a crew's participants before it refuses a run of it."""
 
 
 class Coordinator:
@@ -80,6 +80,7 @@ class Coordinator:
     def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.time) -> None:
         self._journal = journal
         self._clock = clock
+        self._born = time.monotonic()
         self._lanes = LaneServer(self._receive)
         self._members = Members()
         self._runs: dict[str, ActiveRun] = {}
@@ -149,7 +150,8 @@ class Coordinator:
             early = self._early.setdefault(launch, {})
             if port.returning and run_id not in early:
                 # It served with a predecessor of this coordinator, and its participants are on their way.
-                timer = asyncio.get_running_loop().call_later(REJOIN_S, self._refuse, port, launch, run_id)
+                wait = max(0.0, self._born + REJOIN_S - time.monotonic())
+                timer = asyncio.get_running_loop().call_later(wait, self._refuse, port, launch, run_id)
                 early[run_id] = port, item, timer
             elif run_id not in early:
                 self._refuse(port, launch, run_id)

@@ -155,9 +155,8 @@ class RayHost:
     async def _all_ready(self, actors: list[Any], what: str) -> list[int]:
         from ray.exceptions import RayError, RayTaskError
 
-        refs = [actor.ready.remote() for actor in actors]
         try:
-            return [await within(ref, START_TIMEOUT_S) for ref in refs]
+            pids: list[int] = await asyncio.gather(*(within(_ready(actor), START_TIMEOUT_S) for actor in actors))
         except TimeoutError:
             raise ClusterError(
                 f"{what} did not start within {START_TIMEOUT_S:g} s",
@@ -167,6 +166,7 @@ class RayHost:
             raise error.as_instanceof_cause() from None
         except RayError as error:
             raise ClusterError(f"{what} could not be started: {error}") from error
+        return pids
 
     async def _find(self, name: str) -> list[Any]:
         import ray
@@ -200,3 +200,15 @@ class RayHost:
         await self._flush(actors)
         for actor in actors:
             ray.kill(actor, no_restart=True)
+
+
+async def _ready(actor: Any) -> int:
+    from ray.exceptions import ActorUnavailableError
+
+    while True:
+        try:
+            pid: int = await actor.ready.remote()
+        except ActorUnavailableError:  # Ray is starting it again
+            await asyncio.sleep(0.1)
+        else:
+            return pid
