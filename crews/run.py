@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import CallsheetError, RunError
+from callsheet.core.errors import CallsheetError, InfrastructureError, RunError
 from callsheet.core.events import EndRun
-from callsheet.core.records import RunRecord
+from callsheet.core.records import RunRecord, body_text
 from callsheet.crews.portal import portal
 from callsheet.crews.result import EventReader, Result, RunEvent
 from callsheet.runtime.client import Client
+from callsheet.runtime.protocol import FLOW
 
 
 class Run:
@@ -106,13 +107,23 @@ class Run:
                 output = _typed(self._output, output)
         if end.error is not None:
             error = CallsheetError.from_dict(end.error)
-            if isinstance(error, RunError) and not error.run_id:
-                error.run_id = self.run_id
+            if isinstance(error, RunError):
+                error.run_id = error.run_id or self.run_id
+                if error.partial is None:
+                    error.partial = await self._answers() or None
         return Result(
             run_id=self.run_id, crew=self._record.crew, status=end.status, output=output, error=error,
             usage=end.usage, elapsed_s=end.at - self._record.started, session_id=self._record.session_id,
             trace_url=self.trace_url,
         )  # fmt: skip
+
+    async def _answers(self) -> dict[str, str]:
+        """What a run that did not end well has of work: the last answer of each agent."""
+        try:
+            _, envelopes, _ = await self._client.query("run", run_id=self.run_id)
+        except InfrastructureError:
+            return {}  # the error that ended the run says more
+        return {e.sender: body_text(e.body) for e in envelopes if e.kind == "reply" and e.sender != FLOW}
 
 
 def _typed(type_: Any, data: Any) -> Any:

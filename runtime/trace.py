@@ -37,7 +37,7 @@ def trace_turn(ask: Envelope, reply: Envelope, info: RunInfo, started: float) ->
         tracing.TurnSpan(
             run_id=ask.run_id,
             envelope_id=ask.id,
-            agent=ask.receiver,
+            agent=info.crew if ask.receiver == FLOW else ask.receiver,
             crew=info.crew,
             kind="flow" if ask.receiver == FLOW else "agent",
             input=body_text(ask.body),

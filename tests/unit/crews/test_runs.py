@@ -11,6 +11,7 @@ import pytest
 
 from callsheet.agents import Agent
 from callsheet.core.errors import CancelledError, LimitError, ModelRequestError, UsageError
+from callsheet.core.limits import Limits
 from callsheet.crews import Crew, FlowRun, Result, RunEvent
 from callsheet.crews.portal import close_portal, portal
 from callsheet.tools import tool
@@ -361,3 +362,12 @@ async def test_what_no_price_is_known_for_has_no_price(bench: Bench) -> None:
     result = await bench.run(helpdesk())
     assert result.usage.unpriced_calls == 1
     assert result.to_dict()["usage"]["cost_usd"] is None
+
+
+async def test_a_run_that_a_limit_stopped_carries_the_answers_it_had(bench: Bench) -> None:
+    bench.script(["the first answer", "the second answer"])
+    crew = Crew("c", agents=[Agent("a"), Agent("b"), Agent("d")], limits=Limits(turns=3))
+    result = await bench.run(crew)
+    assert isinstance(result.error, LimitError)
+    assert result.error.limit == "turns"
+    assert result.error.partial == {"a": "the first answer", "b": "the second answer"}
