@@ -217,7 +217,8 @@ def _parts(block: Mapping[str, Any], name: ModelName, *, as_answer: bool) -> lis
             return [Text(text=arguments)]
         return [ToolCall(id=str(block.get("id") or "call"), name=block["name"], arguments=arguments)]
     if kind == "thinking" and isinstance(block.get("thinking"), str):
-        return [Thinking(text=block["thinking"], signature=block.get("signature"))]
+        signature = block.get("signature")
+        return [Thinking(text=block["thinking"], signature=signature if isinstance(signature, str) else None)]
     if kind == "redacted_thinking" and isinstance(block.get("data"), str):
         return [Thinking(redacted=block["data"])]
     return [Opaque(provider="anthropic", json=json.dumps(block, ensure_ascii=False))]

@@ -16,6 +16,12 @@ from callsheet.core.errors import SettingsError, unknown_name
 
 OFFLINE = "offline"
 
+KEYS_ARE_READ_AT_START = (
+    "A cluster that `callsheet up` started does not see keys that were set afterwards: run `callsheet down`, "
+    "then `callsheet up` with the key set."
+)
+"""For the hint of an error about a key."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderInfo:

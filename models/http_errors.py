@@ -16,7 +16,7 @@ from callsheet.core.errors import (
     ModelRequestError,
     ModelUnavailableError,
 )
-from callsheet.models.catalogue import ProviderInfo, shown_url
+from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, ProviderInfo, shown_url
 
 MAX_DETAIL = 500
 
@@ -135,7 +135,8 @@ def status_error(
         asked = "refuses the key" if status == 401 else "does not allow this key to do that"
         return ModelAuthError(
             f"{info.name} {asked}: {detail}",
-            hint=f"{where} where the model gateway runs (status {status} from {shown_url(url)}).",
+            hint=f"{where} where the model gateway runs (status {status} from {shown_url(url)}). "
+            f"{KEYS_ARE_READ_AT_START}",
             **fields,
         )
     quota_used_up = (
@@ -215,7 +216,7 @@ def error_in_reply(
     code, raw = error_detail(data)
     if code == "overloaded_error":
         return status_error(info, model, 529, {}, data, url=url, now=now, secret=secret)
-    detail = redact(raw, secret) or code or "no message"
+    detail = redact(raw, secret) or redact(code, secret) or "no message"
     return ModelReplyError(
         f"{info.name} answered with an error in place of a reply: {detail}",
         model=f"{info.name}/{model}",

@@ -116,13 +116,15 @@ def _read_result(content: str, statements: list[Statement], passage: int, *, fre
     if "[source:" not in content[:2000].casefold() and content.lstrip()[:1] in ("{", "["):
         try:
             value = json.loads(content)
+            items = (value if isinstance(value, list) else [value])[:MAX_SENTENCES]
+            texts = [_flat(item) for item in items] if isinstance(value, dict | list) and value else []
         except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict | list) and value:
-            for item in value if isinstance(value, list) else [value]:
-                if len(statements) < MAX_SENTENCES:
-                    statements.append(Statement(text=_flat(item), sources=(), passage=passage, direct=fresh))
-                    passage += 1
+            texts = []
+        for text in texts:
+            if len(statements) < MAX_SENTENCES:
+                statements.append(Statement(text=text, sources=(), passage=passage, direct=fresh))
+                passage += 1
+        if texts:
             return passage
     return _read_text(content, statements, passage, direct=fresh and len(content) <= SHORT)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from callsheet.core.errors import ModelAuthError, ModelError, ModelRequestError, ModelUnavailableError
 from callsheet.models import prices
-from callsheet.models.catalogue import ProviderInfo, shown_url
+from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, ProviderInfo, shown_url
 from callsheet.models.config import GatewayConfig
 from callsheet.models.http_errors import error_in_reply, status_error
 from callsheet.models.wire import bad_reply
@@ -54,7 +54,16 @@ class SdkClient:
                 f"there is no key for {self.info.name}",
                 model=f"{self.info.name}/{model}",
                 provider=self.info.name,
-                hint=f"Set {self.info.key_env} where the model gateway runs, or name another model.",
+                hint=f"Set {self.info.key_env} where the model gateway runs, or name another model. "
+                f"{KEYS_ARE_READ_AT_START}",
+            )
+        if not _can_be_a_key(self._key):
+            raise ModelAuthError(
+                f"the key of {self.info.name} holds characters that no key has (a space, a line end, a letter "
+                "that is not ASCII)",
+                model=f"{self.info.name}/{model}",
+                provider=self.info.name,
+                hint=f"Set {self.info.key_env} to the key alone. {KEYS_ARE_READ_AT_START}",
             )
         client = self._client or await self._load()
         time_left = None if deadline is None else deadline - time.time()
@@ -83,7 +92,7 @@ class SdkClient:
             raise self._unreachable(model, _lost_connection(error) or error.__cause__ or error) from None
         except UnicodeEncodeError:
             raise self._unsendable(model) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise bad_reply(self.info.name, model, "is not valid JSON") from None
         if not isinstance(data, dict):
             raise bad_reply(self.info.name, model, "is not a JSON object")
@@ -156,11 +165,16 @@ class SdkClient:
 
     def _unsendable(self, model: str) -> ModelError:
         return ModelRequestError(
-            "the request holds text that cannot be written as UTF-8 (a lone surrogate), or its key does",
+            "the request holds text that cannot be written as UTF-8 (a lone surrogate)",
             model=f"{self.info.name}/{model}",
             provider=self.info.name,
             hint="Decode the text with errors='replace' before it is put into a message.",
         )
+
+
+def _can_be_a_key(key: str) -> bool:
+    # Said here, or it would fail as a header, far away and in other words.
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def _lost_connection(error: BaseException) -> BaseException | None:

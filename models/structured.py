@@ -28,10 +28,13 @@ _ANTHROPIC = _COMMON | {"default"}
 
 @lru_cache(maxsize=512)
 def parse_schema(text: str) -> dict[str, Any]:
-    """The schema of a JSON text, shared by all callers: not to be changed. `{}` for what is no object."""
+    """The schema of a JSON text, shared by all callers: not to be changed. `{}` for what is no object.
+
+    NaN and infinities, which are not JSON and which Python writes for such defaults, become null.
+    """
     try:
-        schema = json.loads(text)
-    except ValueError:
+        schema = json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
         return {}
     return schema if isinstance(schema, dict) else {}
 

@@ -12,6 +12,9 @@ from callsheet.models.messages import ModelRequest
 # Ours to decide: the model that was routed to, and that the reply comes in one piece.
 _RESERVED = frozenset({"model", "messages", "stream", "stream_options"})
 
+MAX_COUNT = 10**12
+"""No reply has so many tokens; a broken server's number must not end up in sums, prices and spans."""
+
 _NOT_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -20,8 +23,8 @@ def extra_fields(request: ModelRequest) -> dict[str, Any]:
     if request.extra in ("", "{}"):
         return {}
     try:
-        extra = json.loads(request.extra)
-    except ValueError:
+        extra = json.loads(request.extra, parse_constant=_refused)
+    except (ValueError, RecursionError):
         extra = None
     if not isinstance(extra, dict):
         raise ModelRequestError(
@@ -39,12 +42,21 @@ def extra_fields(request: ModelRequest) -> dict[str, Any]:
 
 
 def arguments_object(text: str) -> dict[str, Any]:
-    """A call's arguments as an object; text that is none stays visible under `arguments`."""
+    """A call's arguments as an object that can be sent; text that is none stays visible under `arguments`.
+
+    Models write anything: NaN, which JSON lacks, nesting without end, halves of surrogate pairs.
+    """
     try:
-        value = json.loads(text) if text.strip() else {}
-    except ValueError:
+        value = json.loads(text, parse_constant=_refused) if text.strip() else {}
+        if "\\u" in text:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         value = text
     return value if isinstance(value, dict) else {"arguments": value}
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def call_id(text: str, limit: int = 64) -> str:
@@ -53,10 +65,10 @@ def call_id(text: str, limit: int = 64) -> str:
 
 
 def count(data: Any, *path: str) -> int:
-    """A token count somewhere in a reply; 0 where it is missing or no count."""
+    """A token count somewhere in a reply; 0 where it is missing or can be no count."""
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
-    return data if isinstance(data, int) and not isinstance(data, bool) and data > 0 else 0
+    return data if isinstance(data, int) and not isinstance(data, bool) and 0 < data < MAX_COUNT else 0
 
 
 def bad_reply(provider: str, model: str, what: str) -> ModelReplyError:

@@ -153,8 +153,19 @@ async def test_no_key_says_which_variable_to_set_before_anything_is_sent() -> No
         with pytest.raises(ModelAuthError) as caught:
             await gateway.handle(request(model))
         assert variable in caught.value.hint
+        assert "`callsheet down`, then `callsheet up` with the key set" in caught.value.hint
         assert not caught.value.retryable
     await gateway.close()
+
+
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-one sk-two", "sk-ключ", "sk-\udc80", "sk-\0"])
+async def test_a_key_that_can_be_none_is_refused_before_anything_is_sent(key: str) -> None:
+    gateway = Gateway(GatewayConfig(), environ={"OPENAI_API_KEY": key})
+    with pytest.raises(ModelAuthError, match="characters that no key has") as caught:
+        await gateway.handle(request())
+    await gateway.close()
+    assert "OPENAI_API_KEY" in caught.value.hint
+    assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -328,7 +339,7 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
         assert not elsewhere.asked
 
 
-@pytest.mark.parametrize("extra", ["[]", "{", '{"stream": true}', '{"model": "other"}'])
+@pytest.mark.parametrize("extra", ["[]", "{", '{"stream": true}', '{"model": "other"}', '{"top_p": NaN}'])
 async def test_extra_fields_that_cannot_be_are_refused_before_sending(extra: str) -> None:
     async with serving(Answer(200, CHAT)) as server:
         gateway = make(server)

@@ -91,10 +91,20 @@ def test_empty_texts_are_left_out_and_the_first_turn_is_the_users() -> None:
     assert body(messages=())["messages"][0]["role"] == "user"
 
 
-@pytest.mark.parametrize("arguments", ["", "not json", "[1]", '{"q": '])
-def test_arguments_that_are_no_object_become_one(arguments: str) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "not json", "[1]", '{"q": ', '{"q": NaN}', '{"q": -Infinity}', "[" * 100_000, '{"q": "\\ud83d"}'],
+)
+def test_arguments_that_are_no_object_become_one_that_can_be_sent(arguments: str) -> None:
     sent = body(messages=(user("x"), assistant("", ToolCall(id="1", name="look", arguments=arguments))))
     assert isinstance(sent["messages"][1]["content"][0]["input"], dict)
+    assert json.dumps(sent, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_pairs_of_surrogates_in_arguments_are_one_character() -> None:
+    call = ToolCall(id="1", name="look", arguments='{"q": "\\ud83d\\ude00 \\\\u0041"}')
+    sent = body(messages=(user("x"), assistant("", call)))
+    assert sent["messages"][1]["content"][0]["input"] == {"q": "😀 \\u0041"}
 
 
 def test_thinking_is_handed_back_and_that_of_others_is_not() -> None:

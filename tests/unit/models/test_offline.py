@@ -406,6 +406,12 @@ def test_any_common_schema_is_fitted(schema: dict[str, Any], found: bool) -> Non
     jsonschema.Draft202012Validator(schema).validate(json.loads(reply.message.text))
 
 
+def test_json_nested_without_end_is_no_result() -> None:
+    for depth in (*range(900, 1000), 100_000):
+        for text in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+            assert ask("What does a crash cost?", after=called("s", text)).message.text
+
+
 PIECES = st.sampled_from(
     ['<from agent="a">', "</from>", "[source: x]\n", "[", "]", "```", "\n", ". ", "crash", "order 17", "\x00",
      "\ud800", "｡", "👩‍👩‍👧", "{", '{"a": [1]}', "https://", "1e999", "%s", "\u202e"]

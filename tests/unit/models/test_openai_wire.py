@@ -19,6 +19,7 @@ from callsheet.models.messages import (
     ToolCall,
     ToolResult,
     ToolSpec,
+    Usage,
     assistant,
     tool_results,
     user,
@@ -64,9 +65,9 @@ def test_the_token_limit_has_the_name_that_the_server_knows() -> None:
 
 
 def test_names_go_only_where_they_are_taken() -> None:
-    named = (user("a", name="clerk"), user("b", name="the clerk"))
-    assert [m.get("name") for m in body(messages=named)["messages"]] == ["clerk", None]
-    assert [m.get("name") for m in body("ollama/x", messages=named)["messages"]] == [None, None]
+    named = (user("a", name="clerk"), user("b", name="the clerk"), user("c", name="clerk\n"))
+    assert [m.get("name") for m in body(messages=named)["messages"]] == ["clerk", None, None]
+    assert [m.get("name") for m in body("ollama/x", messages=named)["messages"]] == [None, None, None]
 
 
 def test_calls_and_results_become_a_message_each_in_order() -> None:
@@ -113,6 +114,18 @@ def test_thinking_and_blocks_of_another_provider_are_left_out() -> None:
 
 def test_extra_fields_are_merged_as_they_are() -> None:
     assert body(extra='{"reasoning_effort": "low", "temperature": 1}', temperature=0.5)["temperature"] == 1
+
+
+def test_a_default_that_json_lacks_does_not_spoil_the_request() -> None:
+    schema = '{"type": "object", "properties": {"q": {"type": "number", "default": Infinity}}}'
+    tool = ToolSpec(name="look", description="Look.", schema=schema)
+    sent = body(tools=(tool,), output=OutputSpec(name="x", schema=schema))
+    assert json.dumps(sent, allow_nan=False)
+
+
+def test_a_count_that_cannot_be_is_none() -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": -1}
+    assert reply({"content": "x"}, usage=usage).usage == Usage()
 
 
 def test_a_tool_set_is_translated_once() -> None:
