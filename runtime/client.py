@@ -106,8 +106,10 @@ class Client:
                 if isinstance(news, EndRun):
                     return
         finally:
-            self._following.pop(run_id, None)
-            self._started.pop(run_id, None)
+            # A generator that was left early ends late: the run may have another follower by then.
+            if self._following.get(run_id) is queue:
+                del self._following[run_id]
+                self._started.pop(run_id, None)
 
     async def end(self, run_id: str) -> EndRun:
         """Wait for the end of a started run."""

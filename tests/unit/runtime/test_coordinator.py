@@ -369,6 +369,45 @@ async def test_nobody_hears_of_what_is_not_in_the_journal(slow: tuple[Town, Slow
     assert output(await town.end()) == 1
 
 
+async def test_nothing_counts_as_dealt_with_before_it_is_in_the_journal(
+    slow: tuple[Town, SlowJournal],
+) -> None:
+    town, journal = slow
+    settled: list[int] = []
+
+    async def flow(turn: Turn) -> Any:
+        journal.may_write.clear()
+        await town.step(turn, "s")
+        await turn._lane.settled(turn._last)
+        settled.append(len(Journal(town.path).steps("run-000001")))
+        return {"output": 1}
+
+    await town.launch(flow=flow)
+    town.start()
+    await until(lambda: town.done)
+    before = journal.begun - (not journal.may_write.is_set() and journal.begun > 0)
+    await held(journal, before)
+    assert town.done == {"s": 1}
+    assert settled == []
+    journal.may_write.set()
+    assert output(await town.end()) == 1
+    assert settled == [1]
+
+
+async def test_a_run_that_is_over_is_not_run_again_for_who_starts_it_again(town: Town) -> None:
+    begun = 0
+
+    async def flow(turn: Turn) -> Any:
+        nonlocal begun
+        begun += 1
+        return {"output": begun}
+
+    await town.launch(flow=flow)
+    assert output(await town.run()) == 1
+    assert output(await town.run()) == 1
+    assert begun == 1
+
+
 @pytest.mark.parametrize("fault", [JournalError("the disk is full", hint="Make room."), ValueError("odd")])
 async def test_a_journal_that_fails_ends_the_waiting_with_its_error_and_nothing_more_is_taken(
     slow: tuple[Town, SlowJournal], fault: Exception, caplog: pytest.LogCaptureFixture
