@@ -13,7 +13,8 @@ from callsheet.core.errors import SettingsError
 class TracingConfig:
     """Settings of `callsheet.tracing.configure`; survives pickle, so that a driver hands it to its actors.
 
-    Raises SettingsError for an endpoint that is no http(s) address.
+    Raises SettingsError for an endpoint that is no http(s) address or holds a password, and for a header
+    that cannot be sent.
     """
 
     spool_dir: Path
@@ -36,13 +37,26 @@ class TracingConfig:
     """Size of the spool folder beyond which its oldest files are dropped."""
 
     def __post_init__(self) -> None:
+        for name, value in self.headers:
+            # Found out later, it would be told with its value, which may be a key.
+            if not (name + value).isascii() or not (name + value).isprintable():
+                raise SettingsError(
+                    f"the tracing header {name!r} holds a line end or another character that no header can",
+                    hint="Give its value alone, as `Bearer <key>`, without the end of the line it was read from.",
+                )
         if self.endpoint is None:
             return
         try:
             parts = urlsplit(self.endpoint)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            secret = bool(parts.username or parts.password)
         except ValueError:
-            good = False
+            good = secret = False
+        if secret:
+            raise SettingsError(
+                "the tracing endpoint holds a user name or password, which would stand in logs",
+                hint="Leave it out of the address, and set the header authorization: Bearer <key>.",
+            )
         if not good:
             raise SettingsError(
                 f"the tracing endpoint {self.endpoint!r} is not an address that spans can be sent to",

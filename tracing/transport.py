@@ -40,8 +40,11 @@ class Transport:
         try:
             connection.request("POST", self._path, body, self._headers)
             status = connection.getresponse().status
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             return Outcome("later", f"{type(error).__name__}: {error}")
+        except ValueError as error:
+            # A header that cannot be sent; the error's text would show it, and it may be a key.
+            return Outcome("later", type(error).__name__, "Check the headers and the address.")
         finally:
             connection.close()
         return self._judge(status)

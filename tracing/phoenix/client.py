@@ -5,6 +5,7 @@ Standard library only, since the CLI calls it. Requests go straight to the serve
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -46,7 +47,7 @@ class PhoenixClient:
         try:
             with self._opener.open(f"{self.base_url}/healthz", timeout=self._timeout_s) as answer:
                 return bool(answer.status == 200)
-        except (OSError, ValueError):
+        except (OSError, http.client.HTTPException, ValueError):
             return False
 
     def project_id(self, name: str) -> str:
@@ -101,11 +102,17 @@ class PhoenixClient:
                     f"HTTP {error.code}",
                     hint=hint or f"Is it really Phoenix that listens at {self.base_url}?",
                 ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise TracingError(
                 f"Phoenix at {self.base_url} cannot be reached: {error}",
                 hint="`callsheet up` starts one; `callsheet status` says whether it runs.",
             ) from error
+        except ValueError:
+            # No JSON, or a header that cannot be sent: the error's text would show it, and it may be a key.
+            raise TracingError(
+                f"Phoenix at {self.base_url} cannot be asked, or gives no JSON",
+                hint=f"Check the headers; is it really Phoenix that listens at {self.base_url}?",
+            ) from None
 
 
 def run_links(

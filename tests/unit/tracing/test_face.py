@@ -8,8 +8,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from callsheet import tracing
-from callsheet.core.errors import SettingsError
+from callsheet.core.errors import SettingsError, TracingError
 from callsheet.tracing import RunSpan, ToolSpan, TracingConfig
+from callsheet.tracing.phoenix import PhoenixClient
+from callsheet.tracing.transport import Transport
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +93,31 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_raises_nothing(
 def test_an_endpoint_that_is_no_address_is_refused_with_advice(endpoint: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="http://127"):
         TracingConfig(spool_dir=tmp_path, endpoint=endpoint)
+
+
+def test_a_password_in_an_address_and_a_header_that_cannot_be_sent_are_refused_unshown(
+    tmp_path: Path,
+) -> None:
+    for settings in (
+        {"endpoint": "http://me:SECRET@127.0.0.1:6006"},
+        {"endpoint": "http://127.0.0.1:6006", "headers": (("authorization", "Bearer SECRET\n"),)},
+        {"endpoint": "http://127.0.0.1:6006", "headers": (("authorization", "Bearer SECRET…"),)},
+    ):
+        with pytest.raises(SettingsError) as caught:
+            TracingConfig(spool_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers", [(("authorization", "Bearer SECRET\n"),), (("authorization", "SECRET…"),)]
+)
+def test_a_header_that_cannot_be_sent_is_shown_by_no_error(headers: tuple[tuple[str, str], ...]) -> None:
+    outcome = Transport("http://127.0.0.1:9", headers).post(b"", 1.0)
+    assert outcome.kind == "later"
+    assert "SECRET" not in f"{outcome}"
+    with pytest.raises(TracingError) as caught:
+        PhoenixClient("http://127.0.0.1:9", headers).project_id("callsheet")
+    assert "SECRET" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_a_configuration_survives_pickle_and_does_not_show_its_headers(tmp_path: Path) -> None:
