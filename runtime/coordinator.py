@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,8 @@ from callsheet.core.events import (
 )
 from callsheet.core.records import Envelope
 from callsheet.core.run_state import decide, start
-from callsheet.runtime.journal import Journal, Record, end_of
+from callsheet.runtime.group_commit import GroupCommit
+from callsheet.runtime.journal import Journal, end_of
 from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.protocol import (
@@ -55,12 +55,8 @@ from callsheet.runtime.trace import trace_message, trace_run
 
 log = logging.getLogger(__name__)
 
-Effect = Callable[[], Any]
-
-
 PAST_RUNS = 10_000
 """How many ended runs are remembered, so that late news of them asks no question of the journal."""
-
 
 REJOIN_S = 10.0
 """How long after its birth a coordinator waits for a crew's participants before it refuses a run of it."""
@@ -86,12 +82,8 @@ class Coordinator:
         self._runs: dict[str, ActiveRun] = {}
         self._past: dict[str, None] = {}
         self._early: dict[str, dict[str, tuple[Port, StartRun, asyncio.TimerHandle]]] = {}
-        self._records: list[Record] = []
-        self._effects: list[Effect] = []
-        self._flushing: asyncio.Task[None] | None = None
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._broken: JournalError | None = None
-        self._queries = Queries(journal, self._members, self._read, self._stop_runs_of)
+        self._commits = GroupCommit(journal, self._tell_broken)
+        self._queries = Queries(journal, self._members, self._commits.read, self._stop_runs_of)
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane."""
@@ -99,21 +91,18 @@ class Coordinator:
 
     async def close(self) -> None:
         """Write what is left, and close the journal."""
-        while self._flushing is not None and not self._flushing.done():
-            await asyncio.wait([self._flushing])
         timers = [run.timer for run in self._runs.values()]
         timers += [timer for early in self._early.values() for _, _, timer in early.values()]
         for timer in timers:
             if timer is not None:
                 timer.cancel()
-        self._writer.submit(self._journal.close).result()
-        self._writer.shutdown()
+        await self._commits.close()
 
     # --- what comes in -------------------------------------------------------------------------------
 
     def _receive(self, port: Port, first: int, items: Sequence[Any]) -> None:
-        if self._broken is not None:
-            port.push(JournalBroken(error=self._broken.to_dict()))
+        if self._commits.broken is not None:
+            port.push(JournalBroken(error=self._commits.broken.to_dict()))
             return
         for item in items:
             match item:
@@ -134,7 +123,7 @@ class Coordinator:
                 case _:
                     raise TypeError(f"the coordinator does not take {type(item).__name__}")
         number = first + len(items) - 1
-        self._after_commit(lambda: port.ack(number))
+        self._commits.after(lambda: port.ack(number))
 
     def _start(self, port: Port, item: StartRun) -> None:
         run_id = item.record.run_id
@@ -160,8 +149,8 @@ class Coordinator:
         info = run_info(item.record, item.limits)
         run = ActiveRun(state=state, record=item.record, info=info, watchers={port.client: item.watch})
         self._activate(run)
-        self._records.append(item.record)
-        self._after_commit(lambda: trace_message(item.envelope, run.info))
+        self._commits.keep(item.record)
+        self._commits.after(lambda: trace_message(item.envelope, run.info))
         self._perform(run, commands)
 
     def _refuse(self, port: Port, launch: str, run_id: str) -> None:
@@ -173,7 +162,7 @@ class Coordinator:
 
     def _tell_end(self, port: Port, run_id: str) -> bool:
         """Tell a client that missed it how its run ended; False if that is not known after all."""
-        kept = self._read_now(lambda: self._journal.run(run_id))
+        kept = self._commits.read_now(lambda: self._journal.run(run_id))
         if kept is not None and kept.ended is not None:
             port.push(RunNews(run_id=run_id, record=end_of(kept)))
         return kept is not None
@@ -191,36 +180,35 @@ class Coordinator:
         run = self._runs.get(run_id)
         if run is not None or run_id in self._past:
             return run
-        record = self._read_now(lambda: self._journal.run(run_id))
+        record = self._commits.read_now(lambda: self._journal.run(run_id))
         if record is None:
             return None
         if record.ended is not None:
             self._past[run_id] = None
             return None
-        again: ActiveRun | None = self._read_now(lambda: take_up(self._journal, record))
+        again: ActiveRun | None = self._commits.read_now(lambda: take_up(self._journal, record))
         if again is not None:
             self._activate(again)
         return again
 
     def _event(self, run_id: str, event: Any) -> None:
         run = self._runs.get(run_id) or self._run(run_id)
-        if run is None or self._broken is not None:
+        if run is None or self._commits.broken is not None:
             return  # it is over: late news
         run.state, commands = decide(run.state, event)
         self._perform(run, commands)
-        self._kick()
 
     def _join(self, port: Port, item: Join) -> None:
         launch = item.card.name
         if self._members.join(item, port.client):
-            for record in self._read_now(lambda: self._journal.unended(launch)) or ():
+            for record in self._commits.read_now(lambda: self._journal.unended(launch)) or ():
                 self._run(record.run_id)
         for run in self._runs.values():
             if run.info.launch == launch:
                 for turn in run.state.open.values():
                     if self._members.takes(port.client, launch, turn.envelope):
                         again = partial(self._give_again, turn.envelope.id, run.state.run_id)
-                        self._after_commit(again)
+                        self._commits.after(again)
 
         for early_port, start_run, timer in self._early.pop(launch, {}).values():
             timer.cancel()
@@ -244,7 +232,7 @@ class Coordinator:
                 fault = ClusterError(f"the coordinator failed at {item.verb!r}: {error}")
                 port.push(Answer(id=item.id, error=fault.to_dict()))
 
-        self._after_commit(answer)
+        self._commits.after(answer)
 
     # --- what is to be done --------------------------------------------------------------------------
 
@@ -252,13 +240,13 @@ class Coordinator:
         for command in commands:
             match command:
                 case KeepEnvelope(envelope=envelope):
-                    self._records.append(envelope)
+                    self._commits.keep(envelope)
                     self._tell(run, envelope)
                 case KeepStep(step=step):
-                    self._records.append(step)
+                    self._commits.keep(step)
                     self._tell(run, step)
                 case Deliver(envelope=envelope):
-                    self._after_commit(partial(self._give, run, envelope))
+                    self._commits.after(partial(self._give, run, envelope))
                 case Resolve(turn_id=turn_id, receiver=receiver):
                     answered = StepAnswered(
                         turn_id=turn_id,
@@ -270,7 +258,7 @@ class Coordinator:
                     self._to_taker(run, receiver, turn_id, answered)
                 case Recall(turn_id=turn_id):
                     run_id = run.state.run_id
-                    self._after_commit(partial(self._give_again, turn_id, run_id))
+                    self._commits.after(partial(self._give_again, turn_id, run_id))
                 case CancelTurn(turn_id=turn_id, receiver=receiver, reason=reason):
                     stopped = TurnStopped(turn_id=turn_id, reason=reason)
                     self._to_taker(run, receiver, turn_id, stopped)
@@ -287,22 +275,22 @@ class Coordinator:
         run = self._runs.get(run_id)
         turn = run.state.open.get(turn_id) if run is not None else None
         if run is not None and turn is not None:
-            steps = await self._read(lambda: self._journal.turn_steps(run_id, turn_id))
+            steps = await self._commits.read(lambda: self._journal.turn_steps(run_id, turn_id))
             self._give(run, turn.envelope, tuple(steps))
 
     def _to_taker(self, run: ActiveRun, receiver: str, turn_id: str, item: Any) -> None:
         client = self._members.taker(run.info.launch, receiver, turn_id)
         if client is not None:
-            self._after_commit(partial(self._push, client, item))
+            self._commits.after(partial(self._push, client, item))
 
     def _tell(self, run: ActiveRun, record: Any) -> None:
         for client, wants in run.watchers.items():
             if wants == "all":
                 news = RunNews(run_id=run.state.run_id, record=record)
-                self._after_commit(partial(self._push, client, news))
+                self._commits.after(partial(self._push, client, news))
 
     def _end(self, run: ActiveRun, end: EndRun) -> None:
-        self._records.append(end)
+        self._commits.keep(end)
         if run.timer is not None:
             run.timer.cancel()
 
@@ -315,70 +303,13 @@ class Coordinator:
             for client in run.watchers:
                 self._push(client, RunNews(run_id=end.run_id, record=end))
 
-        self._after_commit(tell)
+        self._commits.after(tell)
 
     def _push(self, client: str, item: Any) -> None:
         port = self._lanes.ports.get(client)
         if port is not None:
             port.push(item)
 
-    # --- group commit --------------------------------------------------------------------------------
-
-    def _after_commit(self, effect: Effect) -> None:
-        self._effects.append(effect)
-        self._kick()
-
-    def _kick(self) -> None:
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
-
-    async def _flush(self) -> None:
-        """Commit all that came up since the last commit, then perform what depends on it; and again."""
-        while self._records or self._effects:
-            records, self._records = self._records, []
-            effects, self._effects = self._effects, []
-            if records:
-                try:
-                    await self._read(partial(self._journal.write, records))
-                except Exception as error:
-                    if not isinstance(error, JournalError):
-                        log.exception("the journal failed")
-                        error = JournalError(f"the journal failed: {type(error).__name__}: {error}")
-                    self._break(error)
-                    return
-            for effect in effects:
-                try:
-                    waiting = effect()
-                    if waiting is not None:
-                        await waiting
-                except Exception:  # one effect's fault must not take the others' messages with it
-                    log.exception("a committed effect could not be performed")
-
-    async def _read(self, work: Callable[[], Any]) -> Any:
-        """Do something with the journal, and let the loop go on meanwhile where that may take long.
-
-        SQLite that does not wait for the disk is done in less time than a thread takes to get its turn at
-        Python's lock between two rows: measured, 20 % more messages a second.
-        """
-        if self._journal.quick:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
-
-    def _read_now(self, work: Callable[[], Any]) -> Any:
-        """Read something at once: rare, since only what a predecessor left is asked for in this way.
-
-        None if the journal cannot be read any more, which everybody is told.
-        """
-        try:
-            return work() if self._journal.quick else self._writer.submit(work).result()
-        except JournalError as error:
-            self._break(error)
-            return None
-
-    def _break(self, error: JournalError) -> None:
-        """The state in memory is ahead of the journal now: nothing of it may leave."""
-        self._broken = error
-        self._records.clear()
-        self._effects.clear()
+    def _tell_broken(self, error: JournalError) -> None:
         for port in self._lanes.ports.values():
             port.push(JournalBroken(error=error.to_dict()))

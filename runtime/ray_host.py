@@ -156,7 +156,9 @@ class RayHost:
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            pids: list[int] = await asyncio.gather(*(within(_ready(actor), START_TIMEOUT_S) for actor in actors))
+            pids: list[int] = await asyncio.gather(
+                *(within(_ready(actor), START_TIMEOUT_S) for actor in actors)
+            )
         except TimeoutError:
             raise ClusterError(
                 f"{what} did not start within {START_TIMEOUT_S:g} s",

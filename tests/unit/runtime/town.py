@@ -99,9 +99,9 @@ class Town:
         self.coordinator = Coordinator(self.journal, clock=lambda: NOW)
         for call in self.calls:
             call.cancel()
-        if old._flushing is not None:
-            old._flushing.cancel()
-            await asyncio.wait([old._flushing])
+        if old._commits._flushing is not None:
+            old._commits._flushing.cancel()
+            await asyncio.wait([old._commits._flushing])
         old._flush = lambda: asyncio.sleep(0)  # type: ignore[method-assign]  # the dead write nothing
         await old.close()
 
