@@ -16,6 +16,9 @@ __all__ = ["MAX_BYTES", "PAGE_BREAK", "Document", "load_documents"]
 MAX_BYTES = 20_000_000
 """Files above this many bytes are not read."""
 
+MAX_TOTAL_CHARS = 200_000_000
+"""All documents of one call together, in characters: they, their passages and vectors are held in memory."""
+
 # Folders that hold what was generated or installed, not what was written.
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages"})
 
@@ -40,35 +43,47 @@ def load_documents(
     `root` (the working folder, if not given) where it lies below it, and absolute elsewhere. In folders,
     hidden files are left out, and binary, empty, unreadable or too large ones too, each with a line
     appended to `notices`; links to folders or out of the folder are not followed. A file that was named itself must be
-    readable: raises DocumentError with its path otherwise, or for a folder that holds no document.
+    readable: raises DocumentError with its path otherwise, for a folder that holds no document, and for more
+    text than MAX_TOTAL_CHARS.
     """
     base = (root or Path.cwd()).resolve()
-    skipped = notices if notices is not None else []
     found: dict[str, Document] = {}
+    chars = 0
     for given in paths:
         path = Path(given)
-        try:
-            is_folder, exists = path.is_dir(), path.exists()
-        except (OSError, ValueError) as error:
-            raise _error(path, f"is not a path that can be read ({error})", "Check its spelling.") from None
-        if not exists:
-            raise _error(path, "does not exist", f"Check its spelling; relative paths start at {Path.cwd()}.")
-        if not is_folder:
-            document = _load(path, base)
+        for document in _loaded(path, base, notices if notices is not None else []):
+            chars += len(document.text) if document.source not in found else 0
+            if chars > MAX_TOTAL_CHARS:
+                raise _error(
+                    path,
+                    f"and those before it hold more than {MAX_TOTAL_CHARS:,} characters",
+                    "Name only the folders and files that matter.",
+                )
             found[document.source] = document
-            continue
-        loaded = 0
-        for file in _files_below(path, skipped):
-            try:
-                document = _load(file, base)
-            except DocumentError as error:
-                skipped.append(f"skipped: {error.message}")
-                continue
-            found[document.source] = document
-            loaded += 1
-        if not loaded:
-            raise _error(path, "holds no document that can be read", "Name the files themselves to see why.")
     return list(found.values())
+
+
+def _loaded(path: Path, base: Path, notices: list[str]) -> Iterator[Document]:
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:
+        raise _error(path, f"is not a path that can be read ({error})", "Check its spelling.") from None
+    if not exists:
+        raise _error(path, "does not exist", f"Check its spelling; relative paths start at {Path.cwd()}.")
+    if not is_folder:
+        yield _load(path, base)
+        return
+    loaded = 0
+    for file in _files_below(path, notices):
+        try:
+            document = _load(file, base)
+        except DocumentError as error:
+            notices.append(f"skipped: {error.message}")
+            continue
+        loaded += 1
+        yield document
+    if not loaded:
+        raise _error(path, "holds no document that can be read", "Name the files themselves to see why.")
 
 
 def _files_below(folder: Path, notices: list[str]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from callsheet.models.messages import ModelRequest, Text, ToolCall, ToolResult, 
 _unknown: set[tuple[str, str]] = set()
 
 CHARS_PER_TOKEN = 4
-"""A rule of thumb for English text, good enough for a bound that is checked before a call."""
+"""A rule of thumb for text in ASCII; of any other script each character is taken for a token."""
 
 
 def preload() -> None:
@@ -76,16 +76,16 @@ def check_budget(request: ModelRequest, name: ModelName, api_url: str = "") -> N
     """
     if request.budget_usd is None or name.provider == OFFLINE:
         return
-    chars = sum(len(tool.schema) + len(tool.description) for tool in request.tools)
+    tokens = sum(_tokens(tool.schema) + _tokens(tool.description) for tool in request.tools)
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, Text):
-                chars += len(part.text)
+                tokens += _tokens(part.text)
             elif isinstance(part, ToolResult):
-                chars += len(part.content)
+                tokens += _tokens(part.content)
             elif isinstance(part, ToolCall):
-                chars += len(part.arguments)
-    worst = Usage(input_tokens=chars // CHARS_PER_TOKEN + 1, output_tokens=request.max_tokens or 0)
+                tokens += _tokens(part.arguments)
+    worst = Usage(input_tokens=int(tokens) + 1, output_tokens=request.max_tokens or 0)
     cost = cost_usd(name, worst, api_url=api_url)
     if cost is not None and cost > request.budget_usd:
         raise LimitError(
@@ -96,3 +96,8 @@ def check_budget(request: ModelRequest, name: ModelName, api_url: str = "") -> N
             run_id=request.run_id,
             hint="Raise the budget (--budget), name a cheaper model, or lower max_tokens.",
         )
+
+
+def _tokens(text: str) -> float:
+    plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
+    return plain / CHARS_PER_TOKEN + (len(text) - plain)

@@ -261,6 +261,16 @@ def test_the_same_folder_twice_gives_its_documents_once(here: Path) -> None:
     assert len(load_documents(["docs", "docs/a.txt", "docs"])) == 1
 
 
+def test_more_text_than_memory_is_meant_for_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "docs").mkdir()
+    for name in "abc":
+        (here / "docs" / name).write_text("x" * 100, "utf-8")
+    monkeypatch.setattr("callsheet.memory.documents.MAX_TOTAL_CHARS", 250)
+    with pytest.raises(DocumentError, match="more than 250 characters"):
+        load_documents(["docs"])
+    assert len(load_documents(["docs/a", "docs/b", "docs/a", "docs/b"])) == 2
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_damaged_files_are_read_or_refused_and_nothing_else(data: st.DataObject) -> None:

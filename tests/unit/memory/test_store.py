@@ -130,6 +130,17 @@ async def test_what_was_removed_takes_no_place_among_the_hits(store: MemoryStore
     assert await _sources(store, query, k=1) == ["boat.md"]
 
 
+async def test_of_two_documents_with_one_source_the_later_is_kept_also_in_one_call(
+    store: MemoryStore,
+) -> None:
+    older, newer = doc("a.md", "A barge carries coal."), doc("a.md", "A barge carries grain.")
+    added = await store.add([older, newer], "one")
+    assert (added.documents, added.unchanged) == (1, 0)
+    await store.add([older], "two")
+    for collection, text in (("one", newer.text), ("two", older.text)):
+        assert [hit.text for hit in await store.search("barge", collection=collection)] == [text]
+
+
 async def test_collections_are_separate(store: MemoryStore) -> None:
     await store.add([SHIPS], "one")
     await store.add([BREAD], "two")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,10 @@ def test_a_call_that_may_cost_more_than_is_left_is_refused() -> None:
     assert caught.value.limit == "budget_usd"
     assert caught.value.used == pytest.approx(1001 * 2.5e-6 + 1000 * 10e-6)
     assert "--budget" in caught.value.hint
+    chinese = replace(request, messages=(user("船" * 1000 + "x" * 400),), max_tokens=None, budget_usd=0.001)
+    with pytest.raises(LimitError) as caught:
+        check_budget(chinese, parse_model(request.model))
+    assert caught.value.used == pytest.approx(1101 * 2.5e-6)
     check_budget(request, parse_model("ollama/x"))
     check_budget(request, parse_model("offline"))
 
