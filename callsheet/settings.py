@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     embedder: str = "lexical"
     """How passages become vectors: `lexical`, `openai/…` or another provider's embedding model."""
     journal: str | None = None
-    """URL of the journal, if it is not the SQLite file in `home`: `postgresql+psycopg://…`."""
+    """URL of the journal, if it is not the SQLite file in `home`: `postgresql://…`."""
     journal_sync: Literal["normal", "full"] = "normal"
     """`full` also survives a loss of power, for a disk flush a commit."""
     phoenix: str | None = None

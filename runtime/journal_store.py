@@ -28,7 +28,7 @@ def connect(url: str | Path, synchronous: str) -> sa.Engine:
     except ModuleNotFoundError as error:
         hint = "Install it beside callsheet"
         if error.name == "psycopg":
-            hint = "PostgreSQL needs a driver: `uv add 'psycopg[binary]'`, or pip install it beside callsheet"
+            hint = "PostgreSQL needs a driver: install callsheet[postgresql], or psycopg[binary] beside it"
         raise JournalError(f"the journal needs the package {error.name}", hint=hint + ".") from error
     except (sa.exc.SQLAlchemyError, ValueError) as error:
         raise JournalError(
