@@ -10,6 +10,7 @@ CODE = """
 import json
 from callsheet.models.messages import *
 from callsheet.models.offline import answer_offline
+from callsheet.models.offline_text import Index
 from callsheet.tools import builtin_tools
 
 tools = tuple(
@@ -34,6 +35,10 @@ for task in (
     for output in (None, OutputSpec(name="x", schema=schema)):
         messages = (user(task), assistant("", call), result)
         print(reply_to_data(answer_offline(ModelRequest(id="r", model="offline", messages=messages, output=output))))
+
+# Sums of floats depend on their order, which for a set is another in each process.
+texts = [[f"word{i}" for i in range(n)] for n in range(1, 60)]
+print([Index(texts).score(n, {f"word{i}" for i in range(60)}) for n in range(59)])
 """
 
 

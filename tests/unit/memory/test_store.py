@@ -274,6 +274,12 @@ async def test_a_file_that_is_no_memory_and_an_unknown_version_are_refused(tmp_p
         MemoryStore(tmp_path, LexicalEmbedder())
 
 
+async def test_nobody_else_on_the_machine_may_read_the_memory(tmp_path: Path) -> None:
+    store = MemoryStore(tmp_path / "memory", LexicalEmbedder())
+    await store.close()
+    assert (tmp_path / "memory").stat().st_mode & 0o077 == 0
+
+
 async def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(ServiceError, match="cannot be made"):

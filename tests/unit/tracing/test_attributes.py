@@ -1,6 +1,7 @@
 """What a span says on the wire, read back from the encoded request."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,10 +231,11 @@ def test_tokens_are_counted_on_model_calls_with_the_cached_ones_inside_the_promp
     assert a["llm.cost.total"] == 0.25
 
 
-def test_an_unknown_price_is_not_a_price_of_nothing() -> None:
-    (sent,) = send(llm_span(input_tokens=1, output_tokens=1))
+@pytest.mark.parametrize(("cost", "told"), [(None, None), (math.inf, "inf"), (math.nan, "nan")])
+def test_an_unknown_price_is_not_a_price_of_nothing(cost: float | None, told: str | None) -> None:
+    (sent,) = send(llm_span(input_tokens=1, output_tokens=1, cost_usd=cost))
     assert "llm.cost.total" not in sent.attributes
-    assert sent.metadata()["cost_usd"] is None
+    assert sent.metadata()["cost_usd"] == told
 
 
 def test_a_long_conversation_keeps_its_first_message_and_its_kind() -> None:
