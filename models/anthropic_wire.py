@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ from callsheet.models.messages import (
     Usage,
 )
 from callsheet.models.structured import anthropic_native, parse_schema
-from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields
+from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields, unique_call_id
 
 ANSWER_TOOL = "give_structured_answer"
 """The tool that stands for structured output where the API's own cannot be used."""
@@ -174,7 +175,12 @@ def from_anthropic(data: Any, request: ModelRequest, name: ModelName) -> ModelRe
     for block in content:
         if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
             raise bad_reply(name.provider, name.model, "has a content block without a type")
-        parts.extend(_parts(block, name, as_answer=request.output is not None))
+        for part in _parts(block, name, as_answer=request.output is not None):
+            if isinstance(part, ToolCall):
+                taken = {call.id for call in parts if isinstance(call, ToolCall)}
+                parts.append(replace(part, id=unique_call_id(part.id, taken)))
+            else:
+                parts.append(part)
     calls = any(isinstance(part, ToolCall) for part in parts)
     reason = data.get("stop_reason")
     stop: Stop = _STOPS.get(reason if isinstance(reason, str) else "", "other")

@@ -30,7 +30,7 @@ from callsheet.models.messages import (
     Usage,
 )
 from callsheet.models.structured import openai_strict, parse_schema
-from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields
+from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields, unique_call_id
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MODES = frozenset({"auto", "none", "required"})
@@ -214,7 +214,7 @@ def _texts(content: Any, provider: str) -> list[Part]:
     if isinstance(content, str):
         return [Text(text=content)] if content else []
     parts: list[Part] = []
-    for block in content if isinstance(content, list) else ():
+    for block in content if isinstance(content, list) else [content] if content else ():
         if isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str):
             parts.append(Text(text=block["text"]))
         else:
@@ -224,10 +224,12 @@ def _texts(content: Any, provider: str) -> list[Part]:
 
 def _calls(message: Mapping[str, Any], response_id: str | None, name: ModelName) -> list[ToolCall]:
     listed = message.get("tool_calls") or []
+    if not isinstance(listed, list):
+        raise bad_reply(name.provider, name.model, "has tool calls that are no list")
     if not listed and isinstance(message.get("function_call"), Mapping):  # the form before `tool_calls`
         listed = [{"function": message["function_call"]}]
-    calls = []
-    for index, item in enumerate(listed if isinstance(listed, list) else ()):
+    calls: list[ToolCall] = []
+    for index, item in enumerate(listed):
         function = item.get("function") if isinstance(item, Mapping) else None
         if (
             not isinstance(function, Mapping)
@@ -238,9 +240,10 @@ def _calls(message: Mapping[str, Any], response_id: str | None, name: ModelName)
         arguments = function.get("arguments")
         if not isinstance(arguments, str):  # some servers send the object itself
             arguments = json.dumps(arguments if arguments is not None else {})
+        wanted = str(item.get("id") or f"call_{index}_{call_id(response_id or 'reply', 24)}")
         calls.append(
             ToolCall(
-                id=str(item.get("id") or f"call_{index}_{call_id(response_id or 'reply', 24)}"),
+                id=unique_call_id(wanted, {call.id for call in calls}),
                 name=function["name"],
                 arguments=(arguments.strip() and arguments) or "{}",
             )

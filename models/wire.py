@@ -64,6 +64,17 @@ def call_id(text: str, limit: int = 64) -> str:
     return _NOT_ID.sub("_", text)[:limit] or "call"
 
 
+def unique_call_id(wanted: str, taken: set[str]) -> str:
+    """The id a server gave a call, or a like one where it gave it to another call of the reply already.
+
+    Results are told apart by their calls' ids, and providers refuse two of one id. What makes the
+    difference stands in front, since `call_id` cuts the end.
+    """
+    if wanted not in taken:
+        return wanted
+    return next(name for n in range(2, len(taken) + 3) if (name := f"{n}_{wanted}") not in taken)
+
+
 def count(data: Any, *path: str) -> int:
     """A token count somewhere in a reply; 0 where it is missing or can be no count."""
     for key in path:

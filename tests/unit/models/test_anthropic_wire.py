@@ -198,3 +198,10 @@ def test_citations_are_kept_beside_their_text_and_not_handed_back() -> None:
     assert made.message.text == "Sunny."
     assert json.loads(made.message.parts[1].json) == [{"url": "https://example.org"}]
     assert body(messages=(user("x"), made.message))["messages"][1]["content"] == "Sunny."
+
+
+def test_no_two_calls_of_a_reply_have_one_id() -> None:
+    blocks = [{"type": "tool_use", "id": id_, "name": "f", "input": {}} for id_ in ("c", "c", None, None)]
+    calls = reply(blocks, stop_reason="tool_use").message.tool_calls
+    assert len({call.id for call in calls}) == 4
+    assert calls[0].id == "c"

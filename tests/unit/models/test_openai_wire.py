@@ -199,3 +199,23 @@ def test_an_unknown_reason_to_stop_is_other(finish: Any) -> None:
 def test_a_call_that_names_no_function_is_a_reply_error(call: Any) -> None:
     with pytest.raises(ModelReplyError):
         reply({"tool_calls": [call]})
+
+
+def test_no_two_calls_of_a_reply_have_one_id() -> None:
+    given = [
+        {"id": id_, "function": {"name": "f", "arguments": "{}"}} for id_ in ("c", "c", "2_c", "c", "d" * 50)
+    ]
+    made = reply({"tool_calls": [*given, given[-1]]}).message
+    assert len({call.id for call in made.tool_calls}) == 6
+    sent = body(messages=(user("x"), made))["messages"][1]["tool_calls"]
+    assert len({call["id"] for call in sent}) == 6
+    assert sent[0]["id"] == "c"
+
+
+def test_nothing_of_a_strange_reply_is_dropped_in_silence() -> None:
+    with pytest.raises(ModelReplyError, match="tool calls that are no list"):
+        reply({"tool_calls": {"id": "1"}})
+    for content in ({"a": 1}, 5):
+        (part,) = reply({"content": content}).message.parts
+        assert isinstance(part, Opaque)
+        assert json.loads(part.json) == content
