@@ -37,7 +37,7 @@ async def web_search(
 def results_text(query: str, found: list[dict[str, Any]]) -> str:
     """The found pages as passages; `found` has dicts with `title`, `href` and `body`, as ddgs gives them."""
     pages = [
-        (str(page["href"]), str(page.get("title", "")), str(page.get("body", "")))
+        (str(page["href"]), str(page.get("title") or ""), str(page.get("body") or ""))
         for page in found
         if page.get("href")
     ]

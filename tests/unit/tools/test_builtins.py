@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ddgs
 import pytest
@@ -60,17 +61,17 @@ async def test_search_documents_says_when_nothing_fits_or_there_is_nothing() -> 
 class Engine:
     """Stands in for the ddgs client, as far as it is used."""
 
-    answer: list[dict[str, str]] | Exception
+    answer: list[dict[str, Any]] | Exception
 
     def __init__(self, **_options: object) -> None: ...
 
-    def text(self, _query: str, **_options: object) -> list[dict[str, str]]:
+    def text(self, _query: str, **_options: object) -> list[dict[str, Any]]:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-async def _search(monkeypatch: pytest.MonkeyPatch, answer: list[dict[str, str]] | Exception) -> str:
+async def _search(monkeypatch: pytest.MonkeyPatch, answer: list[dict[str, Any]] | Exception) -> str:
     monkeypatch.setattr(ddgs, "DDGS", Engine)
     monkeypatch.setattr(Engine, "answer", answer, raising=False)
     return await find_tool("web_search").call(json.dumps({"query": "ray"}), ToolContext())
@@ -84,9 +85,16 @@ async def test_web_search_returns_pages_with_their_addresses(monkeypatch: pytest
     assert await _search(monkeypatch, pages) == "[source: https://ray.io/x] Ray\nActors.\n(source: evil] y"
 
 
+async def test_web_search_shows_nothing_where_an_engine_gives_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[dict[str, Any]] = [{"href": "https://a.example/", "title": None, "body": None}]
+    assert (await _search(monkeypatch, found)).strip() == "[source: https://a.example/]"
+
+
 @pytest.mark.parametrize("answer", [[], DDGSException("No results found.")])
 async def test_web_search_says_when_it_found_nothing(
-    monkeypatch: pytest.MonkeyPatch, answer: list[dict[str, str]] | Exception
+    monkeypatch: pytest.MonkeyPatch, answer: list[dict[str, Any]] | Exception
 ) -> None:
     assert "found nothing" in await _search(monkeypatch, answer)
 
