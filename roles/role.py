@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from callsheet.core.errors import DefinitionError
 
@@ -17,7 +27,10 @@ RULES = (
 
 
 class Role(BaseModel):
-    """What an agent is for (`purpose`: its instructions) and the `guidelines` it works by."""
+    """What an agent is for (`purpose`: its instructions) and the `guidelines` it works by.
+
+    Raises DefinitionError for a missing, empty, wrong or unknown field.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +44,21 @@ class Role(BaseModel):
         if not purpose.strip():
             raise ValueError("a role needs a purpose: say what the agent is to do")
         return purpose.strip()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            faults = [
+                f"{'.'.join(str(part) for part in fault['loc']) or 'role'}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+            raise DefinitionError(
+                f"a role is put together wrongly: {'; '.join(faults)}",
+                hint="A role has a name (1 to 64 characters), a purpose (a text) and guidelines (texts).",
+            ) from None
 
     def prompt(self, agent_name: str, crew: str | None = None) -> str:
         """The system prompt of an agent with this role; the same text for the same arguments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -55,9 +56,25 @@ def test_what_is_no_role_is_refused(nothing: object) -> None:
         Role.of(nothing)  # type: ignore[arg-type]
 
 
-def test_a_role_without_purpose_is_refused_and_a_role_is_frozen() -> None:
-    with pytest.raises(ValidationError, match="purpose"):
-        Role(name="x", purpose=" ")
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "x", "purpose": " "}, "purpose: .*say what the agent is to do"),
+        ({"name": "", "purpose": "Answer."}, "name: "),
+        ({"name": "x"}, "purpose: Field required"),
+        ({"name": "x", "purpose": "Answer.", "goal": "y"}, "goal: Extra inputs"),
+        ({"name": "x", "purpose": "Answer.", "guidelines": 7}, "guidelines: "),
+    ],
+)
+def test_a_wrong_role_is_refused_in_words(fields: dict[str, Any], told: str) -> None:
+    for make in (lambda: Role(**fields), lambda: Role.model_validate(fields)):
+        with pytest.raises(DefinitionError, match=told) as caught:
+            make()
+        assert "pydantic" not in str(caught.value)
+        assert caught.value.hint
+
+
+def test_a_role_is_frozen() -> None:
     with pytest.raises(ValidationError):
         find_role("writer").name = "other"
 
