@@ -51,10 +51,10 @@ class Role(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            faults = [
-                f"{'.'.join(str(part) for part in fault['loc']) or 'role'}: {fault['msg'].removeprefix('Value error, ')}"
-                for fault in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
+            faults = []
+            for fault in error.errors(include_url=False, include_context=False, include_input=False):
+                field = ".".join(str(part) for part in fault["loc"]) or "role"
+                faults.append(f"{field}: {fault['msg'].removeprefix('Value error, ')}")
             raise DefinitionError(
                 f"a role is put together wrongly: {'; '.join(faults)}",
                 hint="A role has a name (1 to 64 characters), a purpose (a text) and guidelines (texts).",
