@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,14 +94,28 @@ def folder(tmp_path: Path) -> Path:
     return here
 
 
+class Process(subprocess.Popen[str]):
+    """A process that its `with` block does not wait for after a failure."""
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, trace)
+
+
+def _as_in_a_terminal() -> None:
+    # A shell starts what it runs in the background with SIGINT ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def begin(folder: Path, home: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts a command line."""
 
     def start(*args: str, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Process(
             [sys.executable, "-c", "from callsheet.cli import main; main()", *args],
-            cwd=folder, text=True, stdin=subprocess.DEVNULL,
+            cwd=folder, text=True, stdin=subprocess.DEVNULL, preexec_fn=_as_in_a_terminal,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": dict(os.environ), **options},
         )  # fmt: skip
 
