@@ -9,6 +9,7 @@ from typing import Any
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import to_json
 from callsheet.core.errors import DefinitionError
+from callsheet.models.catalogue import parse_model
 from callsheet.roles import Role
 from callsheet.tools import Tool, find_tool
 
@@ -19,7 +20,8 @@ _TAKEN = ("flow", "person", "user")
 class Agent:
     """One member of a crew, defined once and used in any number of runs.
 
-    `role` is a ready-made role's name, instructions as plain text, or a Role. `tools` are `@tool`
+    `role` is a ready-made role's name, instructions in a sentence or more, or a Role; without one, the
+    agent has the ready-made role of its own name, else a general one. `tools` are `@tool`
     functions or the names of built-in tools. `model` is `provider/name` (None: the run's model). `output`
     is the type that its answers must fit. `replicas` is how many processes serve it on Ray, and
     `resources` what each reserves (`num_cpus`, `num_gpus`, `memory`). `extra` goes into the provider's
@@ -46,7 +48,7 @@ class Agent:
                 hint="Use a letter, then letters, digits, _ or - (at most 48), and not flow, person or user.",
             )
         self.name = name
-        self.role = Role.of(role or name)
+        self.role = Role.of_name(name) if role == "" else Role.of(role)
         if isinstance(tools, (str, Tool)) or not isinstance(tools, Iterable):
             raise DefinitionError(
                 f"agent {name!r}: tools is {tools!r}", hint="It is a list of tools: tools=[…]."
@@ -68,6 +70,12 @@ class Agent:
             raise DefinitionError(
                 f"agent {name!r}: replicas is {replicas!r}", hint="It must be a whole number, 1 or more."
             )
+        if model is not None:
+            if not isinstance(model, str):
+                raise DefinitionError(
+                    f"agent {name!r}: model is {model!r}", hint="It is a name: provider/name, or `offline`."
+                )
+            parse_model(model)
         self.model = model
         self.output = output
         if output is not None:

@@ -20,7 +20,6 @@ from callsheet.crews.result import Result
 from callsheet.crews.run import Run
 from callsheet.crews.starting import RunOptions, begin
 from callsheet.crews.system import HostName, Progress, shared_system
-from callsheet.models.catalogue import parse_model
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
 from callsheet.runtime.protocol import FLOW
@@ -87,13 +86,16 @@ class Crew(Runnable):
         description: str = "",
     ) -> None:
         check_name(name)
-        if not isinstance(agents, Sequence) or not agents:
+        if agents is None or (isinstance(agents, Sequence) and not agents):
             raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one: agents=[…].")
+        if isinstance(agents, str) or not isinstance(agents, Sequence):
+            raise DefinitionError(
+                f"crew {name!r}: agents is {agents!r}", hint="It is a list, also of one: agents=[…]."
+            )
         for agent in agents:
             if not isinstance(agent, Agent):
-                raise DefinitionError(f"crew {name!r}: {agent!r} is not an Agent")
-            if agent.model is not None:
-                parse_model(agent.model)
+                hint = f"Agent({agent!r}) makes one." if isinstance(agent, str) else "Make it with Agent(…)."
+                raise DefinitionError(f"crew {name!r}: {agent!r} is not an Agent", hint=hint)
         names = [agent.name for agent in agents]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

@@ -209,5 +209,5 @@ def find_role(name: str) -> Role:
     """The ready-made role of that name. Raises UnknownNameError, which names the nearest."""
     role = _BY_NAME.get(name.strip().lower())
     if role is None:
-        raise unknown_name("role", name, list(_BY_NAME), hint="Any other text can be a role as it is.")
+        raise unknown_name("role", name, list(_BY_NAME), hint="Or say in a sentence what the agent is to do.")
     return role

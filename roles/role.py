@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+import warnings
 from typing import Any, Self
 
 from pydantic import (
@@ -24,6 +27,12 @@ RULES = (
     "Do your own part of the work and no more; others do theirs.",
 )
 """What holds for every agent, whatever its role."""
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""A bare word of ASCII. Other scripts write whole sentences without a space."""
+
+GENERAL_PURPOSE = "You do the task you are given, and hand over its result."
+"""What an agent is for of which only the name is known."""
 
 
 class Role(BaseModel):
@@ -71,7 +80,9 @@ class Role(BaseModel):
     def of(cls, value: str | Role) -> Role:
         """The role meant by a value: a Role, the name of a ready-made one, or its instructions as text.
 
-        Raises DefinitionError for empty text and for anything else.
+        A single word is a name: it says too little to be instructions, and is most often a slip. Raises
+        UnknownNameError for one that no ready-made role has, DefinitionError for empty text and for
+        anything else.
         """
         if isinstance(value, Role):
             return value
@@ -80,10 +91,32 @@ class Role(BaseModel):
                 f"a role cannot be {value!r}",
                 hint="Give the name of a ready-made role, the instructions as text, or a Role.",
             )
-        from callsheet.roles.ready import ready_roles
+        from callsheet.roles.ready import find_role, ready_roles
 
         ready = ready_roles().get(value.strip().lower())
+        if ready is None and _WORD.fullmatch(value.strip()):
+            return find_role(value)  # raises, and names the nearest
         return ready if ready is not None else cls(name="custom", purpose=value)
+
+    @classmethod
+    def of_name(cls, agent: str) -> Role:
+        """The role of an agent that was given none: the ready-made one of its name, else a general one.
+
+        Warns where the name is nearly that of a ready-made role.
+        """
+        from callsheet.roles.ready import ready_roles
+
+        ready = ready_roles().get(agent.lower())
+        if ready is not None:
+            return ready
+        near = difflib.get_close_matches(agent.lower(), ready_roles(), n=1, cutoff=0.75)
+        if near:
+            warnings.warn(
+                f"agent {agent!r} has no role, and no ready-made role is called that: did you mean {near[0]}? "
+                "It gets a general role; role=… says what it is to do.",
+                stacklevel=3,
+            )
+        return cls(name="general", purpose=GENERAL_PURPOSE)
 
 
 def _one_line(text: str) -> str:

@@ -44,6 +44,29 @@ def test_an_agent_without_a_role_has_the_ready_one_of_its_name() -> None:
     assert Agent("critic").role == Agent("x", role="critic").role
 
 
+def test_an_agent_of_another_name_does_the_task_it_is_given() -> None:
+    assert Agent("bob").role.purpose == "You do the task you are given, and hand over its result."
+
+
+def test_an_agent_that_is_nearly_named_like_a_ready_made_role_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="did you mean critic") as caught:
+        Agent("critc")
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", ["clerk", "editor", "a", "reader", "helper"])
+def test_other_names_are_taken_without_a_word(name: str, recwarn: pytest.WarningsRecorder) -> None:
+    Agent(name)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(("model", "told"), [(5, "model is 5"), ("opnai/gpt-4o", "opnai"), ("", "model")])
+def test_a_model_is_a_name_of_a_known_provider(model: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        Agent("a", model=model)
+    assert caught.value.hint
+
+
 def test_a_role_of_nothing_is_refused() -> None:
     with pytest.raises(DefinitionError):
         Agent("a", role="  ")

@@ -92,7 +92,7 @@ def test_a_flow_that_asks_a_stranger_is_told_who_is_there(callsheet: Callsheet) 
 def test_a_limit_is_status_3(callsheet: Callsheet) -> None:
     Path("desk.py").write_text(
         "from callsheet import Agent, Crew, Limits\n"
-        "crew = Crew('desk', agents=[Agent('a', role='x'), Agent('b', role='y')], limits=Limits(turns=2))\n"
+        "crew = Crew('desk', agents=[Agent('a', role='Help.'), Agent('b', role='Help.')], limits=Limits(turns=2))\n"
     )
     ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
     assert ended.status == 3

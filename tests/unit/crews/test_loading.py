@@ -14,8 +14,8 @@ from callsheet.crews.loading import load_crew, resolve_crew
 from callsheet.crews.ready import find_crew, ready_crews
 from callsheet.settings import load_settings
 
-ONE = 'from callsheet import Agent, Crew\ncrew = Crew("one", agents=[Agent("a", role="x")])\n'
-TWO = ONE + 'other = Crew("two", agents=[Agent("a", role="x")])\nalias = crew\n'
+ONE = 'from callsheet import Agent, Crew\ncrew = Crew("one", agents=[Agent("a", role="Help.")])\n'
+TWO = ONE + 'other = Crew("two", agents=[Agent("a", role="Help.")])\nalias = crew\n'
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_an_error_while_loading_names_the_line_in_the_file() -> None:
 
 def test_a_wrong_definition_keeps_its_own_remedy_and_gets_its_line() -> None:
     Path("twins.py").write_text(
-        'from callsheet import Agent, Crew\n\ncrew = Crew("c", agents=[Agent("a", role="x"), Agent("a", role="y")])\n'
+        'from callsheet import Agent, Crew\n\ncrew = Crew("c", agents=[Agent("a", role="Help."), Agent("a")])\n'
     )
     error = refused("twins.py")
     assert "twins.py, line 3: crew 'c' has two agents called 'a'" in error.message
@@ -94,8 +94,8 @@ def test_a_wrong_definition_keeps_its_own_remedy_and_gets_its_line() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('Agent("a", role="x", tools=["websearch"])', "no tool is called 'websearch'"),
-        ('Agent("a", role="x", model="gpt")', "no model is called 'gpt'"),
+        ('Agent("a", role="Help.", tools=["websearch"])', "no tool is called 'websearch'"),
+        ('Agent("a", role="Help.", model="gpt")', "no model is called 'gpt'"),
     ],
 )
 def test_an_unknown_tool_or_model_is_found_when_the_file_is_loaded(line: str, told: str) -> None:
@@ -172,7 +172,7 @@ def test_types_in_a_file_that_postpones_annotations_are_found() -> None:
         "class Place(BaseModel):\n    name: str\n    parts: list[Part]\n"
         "class Part(BaseModel):\n    n: int\n"
         "@tool\ndef find(place: Place) -> str:\n    'Find a place.'\n    return place.name\n"
-        "crew = Crew('t', agents=[Agent('a', role='x', tools=[find], output=Place)])\n"
+        "crew = Crew('t', agents=[Agent('a', role='Help.', tools=[find], output=Place)])\n"
         "@crew.flow\nasync def go(run, place: Place) -> Place:\n    return place\n"
     )
     assert load_crew("typed.py").name == "t"

@@ -39,6 +39,19 @@ def test_a_name_means_the_ready_made_role_and_other_text_is_the_instructions() -
     assert Role.of(find_role("critic")) is find_role("critic")
 
 
+@pytest.mark.parametrize(("word", "told"), [("critc", "Did you mean critic"), ("x", "There is: analyst, ")])
+def test_a_single_word_is_a_name_and_no_instructions(word: str, told: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        Role.of(f" {word} ")
+    assert told in caught.value.hint
+    assert "in a sentence" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["Answer.", "Answer orders", "回答订单问题"])
+def test_instructions_may_be_short_and_in_any_script(text: str) -> None:
+    assert Role.of(text).purpose == text
+
+
 def test_a_role_of_ones_own_follows_the_same_rules() -> None:
     role = Role(name="clerk", purpose="Answer.", guidelines=("Be kind.",))
     assert role.prompt("a").splitlines()[:5] == ["You are 'a'.", "", "Answer.", "", "- Be kind."]
