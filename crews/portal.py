@@ -35,9 +35,18 @@ class Portal:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="callsheet", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="callsheet", daemon=True)
         self._thread.start()
         self._closing: list[Callable[[], Awaitable[None]]] = []
+
+    def _live(self) -> None:
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException:  # a task of a user's that raised SystemExit or KeyboardInterrupt
+                log.exception("a task tried to end the event loop that all runs share; the loop goes on")
+            else:
+                return  # closed
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Begin work here; the future is for the caller's thread.

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from callsheet.core.errors import CallsheetError, ClusterError, DefinitionError, JournalError
+from callsheet.core.canonical import to_json
+from callsheet.core.errors import AgentError, CallsheetError, ClusterError, DefinitionError, JournalError
 from callsheet.core.events import (
     CancelRequested,
     CancelTurn,
@@ -57,6 +58,9 @@ log = logging.getLogger(__name__)
 
 PAST_RUNS = 10_000
 """How many ended runs are remembered, so that late news of them asks no question of the journal."""
+
+DEATHS = 3
+"""How often a process may die under a turn that records nothing in between before the turn is given up."""
 
 REJOIN_S = 10.0
 """How long after its birth a coordinator waits for a crew's participants before it refuses a run of it."""
@@ -200,19 +204,36 @@ class Coordinator:
 
     def _join(self, port: Port, item: Join) -> None:
         launch = item.card.name
+        died = self._members.has_died(item, port.client)
         if self._members.join(item, port.client):
             for record in self._commits.read_now(lambda: self._journal.unended(launch)) or ():
                 self._run(record.run_id)
-        for run in self._runs.values():
-            if run.info.launch == launch:
-                for turn in run.state.open.values():
-                    if self._members.takes(port.client, launch, turn.envelope):
-                        again = partial(self._give_again, turn.envelope.id, run.state.run_id)
-                        self._commits.after(again)
-
+        for run in [run for run in self._runs.values() if run.info.launch == launch]:
+            for turn_id, turn in list(run.state.open.items()):
+                if not self._members.takes(port.client, launch, turn.envelope):
+                    continue
+                if died and run.count_death(turn_id) >= DEATHS:
+                    self._give_up(run, turn_id, item.name)
+                else:
+                    self._commits.after(partial(self._give_again, turn_id, run.state.run_id))
         for early_port, start_run, timer in self._early.pop(launch, {}).values():
             timer.cancel()
             self._start(early_port, start_run)
+
+    def _give_up(self, run: ActiveRun, turn_id: str, name: str) -> None:
+        """A turn that only ever ends its process is answered with an error."""
+        run_id = run.state.run_id
+        error = AgentError(
+            f"the process of {name} died {DEATHS} times while it worked on the same step",
+            agent=name,
+            run_id=run_id,
+            hint="Something that it does ends the process: a tool that exits, a crash in a library, or too "
+            "little memory. `ray logs` and the files in Ray's session folder tell more.",
+        )
+        log.warning("%s in run %s", error.message, run_id)
+        body = to_json(error.to_dict())
+        at = self._clock()
+        self._event(run_id, TurnFinished(run_id=run_id, turn_id=turn_id, kind="error", body=body, at=at))
 
     def _stop_runs_of(self, launch: str) -> None:
         """Nobody serves them any more: waiting for their deadline would help no one."""

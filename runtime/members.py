@@ -54,6 +54,12 @@ class Members:
         """A crew is stopped."""
         self.launches.pop(name, None)
 
+    def has_died(self, item: Join, client: str) -> bool:
+        """Whether the one who joins takes the place of a process that is dead."""
+        known = self.launches.get(item.card.name)
+        before = None if known is None or known.card.id != item.card.id else known.pids.get(client)
+        return before is not None and before != item.pid
+
     def join(self, item: Join, client: str) -> bool:
         """A participant is there; True if it is the first of its launch that this coordinator hears of."""
         known = self.launches.setdefault(item.card.name, Launch(card=item.card))

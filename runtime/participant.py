@@ -131,15 +131,20 @@ class Participant:
         kind: Literal["reply", "error"] = "reply"
         try:
             body = to_json(await self._handler(turn))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if turn.id in self._stopped:
                 self._stopped.discard(turn.id)
                 return  # by order of the coordinator, which has told whoever waits
-            raise
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this turn: its own code let out what became of another task.
+            kind, body = "error", to_json(_failure(self._name, error).to_dict())
         except CallsheetError as error:
             kind, body = "error", to_json(_plain(error).to_dict())
-        except Exception as error:
-            # A fault in a user's flow or tool, or in ours: the run fails, and its log says where.
+        except BaseException as error:
+            # A fault in a user's flow or tool, or in ours: the run fails, and its log says where. Also
+            # SystemExit and its like: out of a task they would end the loop, and all other turns with it.
             log.exception("the turn of %s in run %s failed", self._name, turn.info.run_id)
             kind, body = "error", to_json(_failure(self._name, error).to_dict())
         finally:
@@ -157,7 +162,7 @@ class Participant:
         trace_turn(ask, reply, turn.info, started)
 
 
-def _failure(name: str, error: Exception) -> RunError:
+def _failure(name: str, error: BaseException) -> RunError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "callsheet/runtime" not in f.filename]
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return RunError(f"{name} failed: {type(error).__name__}: {error}{where}")

@@ -22,6 +22,16 @@ class ActiveRun:
     info: RunInfo
     watchers: dict[str, str] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    deaths: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By turn: how often its process died since the turn last recorded a step, and how many it had then."""
+
+    def count_death(self, turn_id: str) -> int:
+        """The process that had this turn is dead: how often that happened without progress of the turn."""
+        steps = len(self.state.open[turn_id].done)
+        count, before = self.deaths.get(turn_id, (0, steps))
+        count = count + 1 if steps == before else 1
+        self.deaths[turn_id] = count, steps
+        return count
 
 
 def run_info(record: RunRecord, limits: Limits) -> RunInfo:

@@ -119,7 +119,13 @@ class Tool:
             if limit.expired():
                 raise ToolFailure(self._late()) from error
             raise self._error(error) from error
-        except (Exception, SystemExit) as error:  # a tool that calls sys.exit() must not end the agent
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise self._error(error) from error  # nobody cancelled the call: the tool let it out
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # A tool that calls sys.exit() must not end the agent.
             raise self._error(error) from error
         return result_text(value, self.name, self._result_chars)
 

@@ -76,3 +76,14 @@ async def works_in_steps(turn: Turn) -> Any:
     first = await turn.step("llm", "first", "first", once)
     second = await turn.step("tool", "second", "second", held)
     return {"output": {"first": first, "second": second}}
+
+
+async def ends_its_process(turn: Turn) -> Any:
+    """A turn that no process survives, like a library that crashes; others of its name are harmless."""
+    if given(turn) == "die":
+        os._exit(3)
+    return {"output": "alive"}
+
+
+async def asks_worker_plainly(turn: Turn) -> Any:
+    return {"output": (await turn.ask("worker", {"input": given(turn)}))["output"]}

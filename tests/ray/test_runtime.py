@@ -159,6 +159,22 @@ def test_many_runs_survive_the_death_of_the_coordinator(cluster: Cluster, relay:
     assert cluster.pids["coordinator"] != before
 
 
+def test_a_turn_that_no_process_survives_fails_its_run_and_the_agent_serves_on(cluster: Cluster) -> None:
+    launch = "deadly"
+    cluster.launch(
+        launch, spec("flow", handlers.asks_worker_plainly), spec("worker", handlers.ends_its_process)
+    )
+    cluster.start(launch, "run-deadly", to_json("die"))
+    end = ends(cluster, ["run-deadly"])[0]
+    assert end.status == "failed"
+    assert end.error is not None
+    assert end.error["type"] == "AgentError"
+    assert "the process of worker died 3 times" in end.error["message"]
+    cluster.start(launch, "run-harmless", to_json("live"))
+    assert ends(cluster, ["run-harmless"])[0].status == "done"
+    cluster.portal.run(cluster.host.stop(launch))
+
+
 def test_many_runs_survive_the_death_of_a_replica(cluster: Cluster, relay: str) -> None:
     run_ids = [f"relay-killed-{i:03}" for i in range(200)]
     before = cluster.pids_of(relay)

@@ -371,3 +371,59 @@ async def test_a_run_that_a_limit_stopped_carries_the_answers_it_had(bench: Benc
     assert isinstance(result.error, LimitError)
     assert result.error.limit == "turns"
     assert result.error.partial == {"a": "the first answer", "b": "the second answer"}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_a_flow_that_raises_what_ends_a_process_only_fails_its_run(
+    bench: Bench, error: type[BaseException]
+) -> None:
+    bench.script(["fine"])
+
+    async def flow(run: FlowRun, task: str) -> str:
+        if task == "fail":
+            raise error
+        return "fine"
+
+    crew = Crew("c", agents=[Agent("a")], flow=flow)
+    result = await bench.run(crew, "fail")
+    assert result.status == "failed"
+    assert result.error is not None
+    assert error.__name__ in result.error.message
+    assert (await bench.run(crew, "go on")).output == "fine"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize("synchronous", [True, False])
+async def test_a_tool_that_raises_what_ends_a_process_is_a_fault_of_the_tool(
+    bench: Bench, error: type[BaseException], synchronous: bool
+) -> None:
+    async def look_async() -> str:
+        """Look."""
+        raise error
+
+    def look_sync() -> str:
+        """Look."""
+        raise error
+
+    look = tool(name="look")(look_sync if synchronous else look_async)
+    bench.script([calls(call("look")), "it went wrong"])
+    result = await bench.run(Crew("c", agents=[Agent("a", tools=[look])]))
+    assert result.output == "it went wrong"
+    told = bench.gateway.requests[-1].messages[-1].parts[0]
+    assert error.__name__ in told.content  # type: ignore[union-attr]
+
+
+async def test_a_task_that_tries_to_end_the_loop_does_not(bench: Bench) -> None:
+    bench.script(["fine"])
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def flow(run: FlowRun, task: str) -> str:
+        if task == "fail":
+            await asyncio.gather(asyncio.create_task(leave()))
+        return "fine"
+
+    crew = Crew("c", agents=[Agent("a")], flow=flow)
+    assert (await bench.run(crew, "fail")).status == "failed"
+    assert (await bench.run(crew, "go on")).output == "fine"
