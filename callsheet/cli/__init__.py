@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line, and exit with its status (see `callsheet.cli.entry`)."""
-    from callsheet.cli.entry import INTERRUPTED, command_line, leave_at_once
+    from callsheet.cli.entry import AT_ONCE, command_line, leave_at_once
+    from callsheet.cli.streams import guard_descriptor
 
+    guard_descriptor()
     status = command_line()
-    if status == INTERRUPTED:
+    if status in AT_ONCE:
         leave_at_once(status)
+    # What is printed from here on, while everything is closed, is no answer.
+    sys.stdout = sys.stderr
     raise SystemExit(status)

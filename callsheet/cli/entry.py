@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -18,8 +19,12 @@ from callsheet.cli.app import app
 from callsheet.cli.screen import print_error
 from callsheet.core.errors import CallsheetError
 
+LIMITED = 3
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+
+AT_ONCE = (LIMITED, INTERRUPTED)
+"""The work was stopped: nobody waits for a tool's thread that knows nothing of it and goes on."""
 
 # The parent of typer.BadParameter: what a wrong command line raises. Typer exports no name for it.
 _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
@@ -32,8 +37,7 @@ def command_line(args: Sequence[str] | None = None) -> int:
         try:
             status = _run(given)
         except CallsheetError as error:
-            if os.environ.get("CALLSHEET_DEBUG"):
-                raise
+            _trace_if_wanted()
             print_error(error.message, error.hint)
             status = error.exit_status
         sys.stdout.flush()
@@ -43,14 +47,19 @@ def command_line(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _quietly(PIPE_CLOSED)
     except Exception as error:  # a bug of ours: say what happened, and how to see where
-        if os.environ.get("CALLSHEET_DEBUG"):
-            raise
+        _trace_if_wanted()
         print_error(
             f"{type(error).__name__}: {error}",
             "This is a fault in callsheet; CALLSHEET_DEBUG=1 shows where. What a run had done is in the journal.",
         )
         return 1
     return status
+
+
+def _trace_if_wanted() -> None:
+    """The traceback of the error that is being handled, before it is told in a line."""
+    if os.environ.get("CALLSHEET_DEBUG"):
+        traceback.print_exc()
 
 
 def leave_at_once(status: int) -> NoReturn:

@@ -8,6 +8,7 @@ import typer
 
 from callsheet.cli.options import Address, Home, Json, cluster_settings, settings_of
 from callsheet.cli.screen import notice, print_json, print_table
+from callsheet.cli.streams import only_answers
 
 if TYPE_CHECKING:
     from callsheet.crews.crew import Crew
@@ -29,7 +30,8 @@ def launch(
     from callsheet.crews.loading import load_crew
     from callsheet.crews.portal import portal
 
-    found = load_crew(crew)
+    with only_answers():
+        found = load_crew(crew)
     under = found.name if name is None else check_name(name)
     settings = cluster_settings(settings_of(address=address, home=home))
     portal().run(_launch(settings, found, under))

@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from callsheet.cli.arguments import spread_docs
 from callsheet.cli.options import Address, Home, settings_of
 from callsheet.cli.screen import Notices, as_text, notice, print_answer, print_error, print_json
+from callsheet.cli.streams import answers, only_answers
 from callsheet.core.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
@@ -94,20 +95,21 @@ def run(
     from callsheet.cli.conversation import Conversation
     from callsheet.crews.loading import resolve_crew
 
-    settings = settings_of(address=address, home=home)
-    task = _task(given)
-    _check(model, budget, deadline, docs or ())
-    found = resolve_crew(crew, settings, inline=inline, progress=notice)
-    _tell_model(model, settings, found)
-    started = found.start(
-        task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
-        budget_usd=budget, deadline_s=deadline, settings=settings, progress=notice, notices=Notices(),
-    )  # fmt: skip
-    if started.live_url:
-        notice(f"watch it live: {started.live_url}")
-    conversation = Conversation(found.name)
-    result = _follow(started, conversation)
-    return _finish(result, conversation, settings, as_json)
+    with only_answers():
+        settings = settings_of(address=address, home=home)
+        task = _task(given)
+        _check(model, budget, deadline, docs or ())
+        found = resolve_crew(crew, settings, inline=inline, progress=notice)
+        _tell_model(model, settings, found)
+        started = found.start(
+            task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
+            budget_usd=budget, deadline_s=deadline, settings=settings, progress=notice, notices=Notices(),
+        )  # fmt: skip
+        if started.live_url:
+            notice(f"watch it live: {started.live_url}")
+        conversation = Conversation(found.name)
+        result = _follow(started, conversation)
+        return _finish(result, conversation, settings, as_json)
 
 
 def _task(given: str | None) -> str:
@@ -192,7 +194,7 @@ def _finish(result: Result, conversation: Conversation, settings: Settings, as_j
         print_json(result.to_dict())
     elif result.output is not None:
         print_answer(as_text(result.to_dict()["output"]))
-    sys.stdout.flush()
+    answers().flush()
     if result.error is not None:
         print_error(result.error.message, result.error.hint)
     notice(summary(result, conversation.models, _trace(result, settings)))

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from callsheet.cli.streams import answers
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -75,12 +77,12 @@ def print_error(message: str, hint: str = "") -> None:
 
 def print_answer(text: str) -> None:
     """The answer on standard output."""
-    sys.stdout.write(printable(text).rstrip("\n") + "\n")
+    answers().write(printable(text).rstrip("\n") + "\n")
 
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    answers().write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
@@ -95,4 +97,4 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
         table.add_column(column, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*(printable("" if cell is None else str(cell)) for cell in row))
-    console(sys.stdout).print(table, soft_wrap=False)
+    console(answers()).print(table, soft_wrap=False)

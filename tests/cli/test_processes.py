@@ -215,3 +215,65 @@ def test_a_server_that_is_not_there_is_told_with_its_address(callsheet: Callshee
     assert ended.status == 1
     assert "127.0.0.1:1" in ended.err
     assert "ollama serve" in ended.err
+
+
+LOUD = """
+import os
+import subprocess
+
+from callsheet import Agent, Crew
+
+crew = Crew("loud", agents=[Agent("clerk", role="You answer.")])
+
+
+@crew.flow
+async def loud(run, task: str) -> str:
+    os.write(1, b"straight to the descriptor\\n")
+    subprocess.run(["echo", "from another process"], check=True)
+    print("printed")
+    return "the answer"
+"""
+
+
+def test_standard_output_holds_the_answer_alone(callsheet: Callsheet, folder: Path) -> None:
+    (folder / "loud.py").write_text(LOUD)
+    ended = callsheet("run", "loud.py", "--inline", "hello")
+    assert ended.out == "the answer\n"
+    for noise in ("straight to the descriptor", "from another process", "printed"):
+        assert noise in ended.err
+
+
+STUCK = """
+import threading
+
+from callsheet import Agent, Crew, tool
+
+
+@tool
+def ponder(question: str) -> str:
+    \"\"\"Ponder a question for ever.\"\"\"
+    print("pondering", flush=True)
+    threading.Event().wait()
+    return ""
+
+
+crew = Crew("stuck", agents=[Agent("clerk", role="You ponder the question.", tools=[ponder])])
+"""
+
+
+def test_a_deadline_does_not_wait_for_a_tool_that_never_ends(callsheet: Callsheet, folder: Path) -> None:
+    (folder / "stuck.py").write_text(STUCK)
+    ended = callsheet("run", "stuck.py", "--inline", "--json", "--deadline", "2", "ponder this question")
+    assert "pondering" in ended.err
+    assert ended.status == 3
+    assert ended.data["status"] == "limited"
+
+
+@pytest.mark.parametrize("args", [("tools", "nothing"), ("run", "nothing.py", "hello")])
+def test_the_debug_variable_changes_no_exit_status(begin: Begin, args: tuple[str, ...]) -> None:
+    with begin(*args, env={**os.environ, "CALLSHEET_DEBUG": "1"}) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert out == ""
+    assert "Traceback" in err
+    assert "\nerror: " in err

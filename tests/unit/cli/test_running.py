@@ -144,3 +144,16 @@ def test_a_wrong_setting_says_where_settings_come_from(
     assert ended.status == 2
     assert "journal_sync" in ended.err
     assert "pyproject.toml" in ended.err
+
+
+def test_what_a_crew_prints_is_not_mixed_with_the_answer(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        "print('the file speaks')\n"
+        + CREW
+        + "@crew.flow\nasync def go(run, task):\n    print('the flow speaks')\n    return 'done'\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
+    assert ended.data["output"] == "done"
+    assert "the file speaks" in ended.err
+    assert "the flow speaks" in ended.err
+    assert callsheet("runs", "--json").data[0]["output"] == "done"
