@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +27,7 @@ class Settings(BaseSettings):
         env_prefix="CALLSHEET_",
         pyproject_toml_table_header=("tool", "callsheet"),
         pyproject_toml_depth=8,
-        extra="ignore",
+        extra="forbid",
         frozen=True,
     )
 
@@ -67,11 +70,25 @@ class Settings(BaseSettings):
         return self.journal or self.home / "journal.db"
 
 
+_PREFIX = "CALLSHEET_"
+_NO_SETTINGS = ("CALLSHEET_DEBUG", "CALLSHEET_TEST_")
+"""Variables, and beginnings of variables, that mean something else."""
+
+
 def load_settings(**flags: Any) -> Settings:
-    """The settings in force; flags that are None do not count. Raises SettingsError."""
+    """The settings in force; flags that are None do not count.
+
+    Raises SettingsError for wrong values, and for settings and CALLSHEET_* variables that there are none of.
+    """
+    _refuse_unknown_variables()
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] == "extra_forbidden":
+                name = str(fault["loc"][0])
+                where = "argument of load_settings" if name in flags else "setting in [tool.callsheet]"
+                raise _unknown(where, name, Settings.model_fields) from None
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(
             f"a setting is wrong: {faults}",
@@ -79,3 +96,18 @@ def load_settings(**flags: Any) -> Settings:
         ) from error
     except ValueError as error:  # a pyproject.toml that is no TOML
         raise SettingsError(f"pyproject.toml cannot be read: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    known = [_PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        ours = name.upper()
+        if ours.startswith(_PREFIX) and ours not in known and not ours.startswith(_NO_SETTINGS):
+            raise _unknown("environment variable", name, known)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> SettingsError:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    advice = f"Did you mean {' or '.join(near)}?" if near else f"There is: {', '.join(names)}."
+    return SettingsError(f"there is no {what} called {name}", hint=advice)
