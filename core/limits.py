@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from callsheet.core.errors import DefinitionError
 from callsheet.core.frozen import frozen, names_of
 
 
 @frozen
 class Limits:
-    """What a run may use. None means no limit."""
+    """What a run may use. None means no limit, where it is allowed.
+
+    Raises DefinitionError for counts that are no whole numbers above 0, and for a deadline or a budget that
+    is no number above 0.
+    """
 
     model_calls_per_turn: int = 25
     turns: int = 200
@@ -20,14 +26,35 @@ class Limits:
     parallel_tool_calls: int = 8
     """Tool calls of one turn that may run at once."""
 
+    def __post_init__(self) -> None:
+        for name in ("model_calls_per_turn", "turns", "messages", "parallel_tool_calls"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise DefinitionError(f"limits: {name} is {value!r}", hint="Give a whole number, 1 or more.")
+        for name in ("deadline_s", "budget_usd"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
+                raise DefinitionError(
+                    f"limits: {name} is {value!r}", hint="Give a number above 0, or None for no limit."
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form."""
         return {name: getattr(self, name) for name in names_of(Limits)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Limits:
-        """From `to_dict`; limits that a newer version knows and this one does not are left out."""
-        return Limits(**{name: data[name] for name in names_of(Limits) if name in data})
+        """From `to_dict`; limits that a newer version knows and this one does not are left out.
+
+        Checks nothing: what a journal holds of older runs must stay readable.
+        """
+        limits = Limits()
+        for name in names_of(Limits):
+            if name in data:
+                object.__setattr__(limits, name, data[name])
+        return limits
 
 
 @frozen

@@ -13,6 +13,7 @@ import pytest
 
 from callsheet.core import events, limits, records, run_state
 from callsheet.core.canonical import digest, from_json, to_json
+from callsheet.core.errors import DefinitionError
 from callsheet.core.frozen import frozen, names_of
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import (
@@ -108,7 +109,7 @@ def test_it_is_equal_by_value_and_copied_whole(example: Any) -> None:
         assert again == example
         assert again is not example
     first = names_of(type(example))[0]
-    assert dataclasses.replace(example, **{first: "another"}) != example
+    assert dataclasses.replace(example, **{first: 77}) != example
     assert example != tuple(getattr(example, name) for name in names_of(type(example)))
 
 
@@ -223,6 +224,27 @@ def test_limits_survive_json_and_leave_out_what_a_newer_version_knows() -> None:
     assert Limits.from_dict(from_json(to_json(own.to_dict()))) == own
     assert Limits.from_dict({**own.to_dict(), "new": 1}) == own
     assert Limits.from_dict({}) == Limits()
+
+
+@pytest.mark.parametrize("name", ["model_calls_per_turn", "turns", "messages", "parallel_tool_calls"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
+def test_a_limit_that_counts_is_a_whole_number_above_zero(name: str, value: Any) -> None:
+    with pytest.raises(DefinitionError, match=f"{name} is") as caught:
+        Limits(**{name: value})
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["deadline_s", "budget_usd"])
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), "3", True])
+def test_a_limit_of_time_or_money_is_a_number_above_zero_or_none(name: str, value: Any) -> None:
+    with pytest.raises(DefinitionError, match=f"{name} is"):
+        Limits(**{name: value})
+    Limits(**{name: None})
+    Limits(**{name: 1})
+
+
+def test_limits_of_old_runs_are_read_as_they_are() -> None:
+    assert Limits.from_dict({"turns": 0, "deadline_s": -1}).to_dict()["turns"] == 0
 
 
 def test_the_default_limits_are_the_designs() -> None:
