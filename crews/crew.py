@@ -86,16 +86,7 @@ class Crew(Runnable):
         description: str = "",
     ) -> None:
         check_name(name)
-        if agents is None or (isinstance(agents, Sequence) and not agents):
-            raise DefinitionError(f"crew {name!r} has no agents", hint="Give it at least one: agents=[…].")
-        if isinstance(agents, str) or not isinstance(agents, Sequence):
-            raise DefinitionError(
-                f"crew {name!r}: agents is {agents!r}", hint="It is a list, also of one: agents=[…]."
-            )
-        for agent in agents:
-            if not isinstance(agent, Agent):
-                hint = f"Agent({agent!r}) makes one." if isinstance(agent, str) else "Make it with Agent(…)."
-                raise DefinitionError(f"crew {name!r}: {agent!r} is not an Agent", hint=hint)
+        _check_agents(name, agents)
         names = [agent.name for agent in agents]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -225,6 +216,19 @@ def check_name(name: str) -> str:
             f"a crew cannot be called {name!r}", hint="Use lower-case letters, digits, _ or - (at most 48)."
         )
     return name
+
+
+def _check_agents(crew: str, agents: Any) -> None:
+    if agents is None or (isinstance(agents, Sequence) and not agents):
+        raise DefinitionError(f"crew {crew!r} has no agents", hint="Give it at least one: agents=[…].")
+    if isinstance(agents, str) or not isinstance(agents, Sequence):
+        raise DefinitionError(
+            f"crew {crew!r}: agents is {agents!r}", hint="It is a list, also of one: agents=[…]."
+        )
+    for agent in agents:
+        if not isinstance(agent, Agent):
+            hint = f"Agent({agent!r}) makes one." if isinstance(agent, str) else "Make it with Agent(…)."
+            raise DefinitionError(f"crew {crew!r}: {agent!r} is not an Agent", hint=hint)
 
 
 def _made_in(folder: str, factory: Callable[[], Handler]) -> Handler:
