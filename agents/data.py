@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -25,10 +26,46 @@ def data_of(value: Any) -> Any:
     try:
         return storable(_ANY.dump_python(value, mode="json", by_alias=True))
     except (PydanticSerializationError, ValueError) as error:
+        check_awaited(value)
         raise UsageError(
             f"a {type(value).__name__} cannot be sent: {str(error).splitlines()[0]}",
             hint="What agents and crews are given and return is text, plain data, or a pydantic model.",
         ) from error
+
+
+FORGOTTEN_AWAIT = "Did you forget `await` before run.ask(…)?"
+
+
+def check_awaited(value: Any) -> None:
+    """Raises UsageError for what was not awaited, also inside lists, tuples and dictionaries.
+
+    Closes the coroutines among it: they cannot run any more, so Python need not warn of them.
+    """
+    found = _unawaited(value)
+    for item in found:
+        if inspect.iscoroutine(item):
+            item.close()
+    if found:
+        raise UsageError(
+            f"a {type(found[0]).__name__} cannot be sent: it was not awaited", hint=FORGOTTEN_AWAIT
+        )
+
+
+def _unawaited(value: Any) -> list[Any]:
+    found: list[Any] = []
+    pending, seen = [value], set()
+    while pending:
+        item = pending.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if inspect.isawaitable(item):
+            found.append(item)
+        elif isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, (list, tuple)):
+            pending += item
+    return found
 
 
 def storable(data: Any) -> Any:

@@ -14,11 +14,11 @@ from callsheet.agents import Agent
 from callsheet.agents.thinking import Thinker
 from callsheet.core.errors import DefinitionError
 from callsheet.core.limits import Limits
-from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, flow_output
+from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, check_task, flow_output
 from callsheet.crews.portal import portal
 from callsheet.crews.result import Result
 from callsheet.crews.run import Run
-from callsheet.crews.starting import RunOptions, begin
+from callsheet.crews.starting import RunOptions, begin, check_model
 from callsheet.crews.system import HostName, Progress, shared_system
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
@@ -132,7 +132,10 @@ class Crew(Runnable):
         **options: Any,
     ) -> Run:
         wanted = RunOptions.of(options)
+        if isinstance(self._flow, Chain):
+            check_task(given)
         system = await shared_system(settings or load_settings(), host, progress)
+        check_model(system, wanted, (agent.model for agent in self.agents))
         launch = await system.launched(self)
         return await begin(system, self.name, launch, given, self.limits, self._output, progress, wanted)
 
@@ -204,6 +207,7 @@ class LaunchedCrew(Runnable):
                 hint=f"There is: {', '.join(known)}." if known else "`callsheet launch CREW` launches one.",
             )
         description = known[self.name]
+        check_model(system, wanted, (agent.get("model") for agent in description.get("agents", ())))
         limits = Limits.from_dict(description.get("limits", {}))
         crew = description.get("crew", self.name)
         return await begin(system, crew, self.name, given, limits, None, progress, wanted)

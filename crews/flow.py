@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from callsheet.agents import Agent
 from callsheet.agents.bodies import as_text, ask_body
-from callsheet.agents.data import data_of, storable
+from callsheet.agents.data import FORGOTTEN_AWAIT, check_awaited, data_of, storable
 from callsheet.agents.output import OutputFormatError, OutputType, output_type
 from callsheet.agents.thinking import REPAIRS
 from callsheet.core.canonical import from_json
@@ -76,7 +76,8 @@ class FlowRun:
         if name not in self._outputs:
             raise unknown_name(
                 "agent of this crew", name, tuple(self._outputs),
-                hint="A flow can only ask the agents that its Crew was given.",
+                hint=f"Add {name} to the crew's agents=[…]." if isinstance(agent, Agent)
+                else "A flow can only ask the agents that its Crew was given.",
             )  # fmt: skip
         self._asked[name] += 1
         material = {who: data_of(value) for who, value in (given or {}).items()}
@@ -146,8 +147,8 @@ class FlowHandler:
             log.exception("the flow of %s failed in run %s", turn.info.crew, turn.info.run_id)
             raise RunError(
                 f"the flow failed: {type(error).__name__}: {storable(str(error))}{_line_of(self._flow, error)}",
-                run_id=turn.info.run_id,
-            ) from error
+                run_id=turn.info.run_id, hint=FORGOTTEN_AWAIT if "'coroutine' object" in str(error) else "",
+            ) from error  # fmt: skip
         return {"output": self._data_of(returned)}
 
     def _data_of(self, returned: Any) -> Any:
@@ -156,6 +157,7 @@ class FlowHandler:
         try:
             return self._output.data(returned)
         except ValidationError as error:
+            check_awaited(returned)
             raise OutputError(
                 f"the flow returned what does not fit the {self._output.name} that it declares: {_fault(error)}",
                 partial=_shown(returned), hint="Return that type, or change what stands after `->`.",
@@ -197,6 +199,14 @@ class Chain:
             answer = await run.ask(name, task, given=given)
             given = {name: answer}
         return answer
+
+
+def check_task(task: Any) -> None:
+    """Raises UsageError for a task that says nothing. A flow of one's own may take what it likes."""
+    if task is None or (isinstance(task, str) and not task.strip()):
+        raise UsageError(
+            f"the input is {task!r}: what shall the crew do?", hint='Give it a task: crew.run("…").'
+        )
 
 
 def check_flow(flow: Any) -> None:

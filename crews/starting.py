@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from callsheet.core.errors import DefinitionError, unknown_name
 from callsheet.core.limits import Limits
 from callsheet.crews.run import Run
 from callsheet.crews.system import Progress, System, trace_url
-from callsheet.models.catalogue import parse_model
+from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +32,23 @@ class RunOptions:
     limits: Limits | None = None
     watch: bool = True
     notices: list[str] | None = None
-    """Filled with a line for each document that was left out."""
+    """Filled with a line for each document that was left out. Who reads it tells of the model as well."""
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:
         """The options, if they make sense. Raises UnknownNameError or DefinitionError."""
         known = [field.name for field in fields(RunOptions)]
         for name in given:
+            if name == "inline":
+                raise unknown_name("option of a run", name, ("host",), 'Write host="inline".')
             if name not in known:
                 raise unknown_name("option of a run", name, (*known, "host", "settings", "progress"))
         options = RunOptions(**given)
         if options.model is not None:
+            if not isinstance(options.model, str):
+                raise DefinitionError(
+                    f"model is {options.model!r}", hint="It is a name: provider/name, or `offline`."
+                )
             parse_model(options.model)
         for name in ("budget_usd", "deadline_s"):
             value = given.get(name)
@@ -60,6 +68,35 @@ class RunOptions:
         """The paths in `docs`; one alone is a list of one."""
         docs = (self.docs,) if isinstance(self.docs, (str, Path)) else self.docs
         return tuple(str(path) for path in docs)
+
+
+class OfflineWarning(UserWarning):
+    """The offline engine answers, because no model is named and no key is set."""
+
+
+def check_model(system: System, options: RunOptions, own: Iterable[str | None]) -> None:
+    """Warn, once a process, where the offline engine answers that nobody asked for.
+
+    `own` are the models that the crew's agents name.
+    """
+    if options.model is not None or system.settings.model is not None or options.notices is not None:
+        return
+    if system.default_model() == OFFLINE and not all(own):
+        _warn_of_offline()
+
+
+@functools.cache
+def _warn_of_offline() -> None:
+    anthropic, openai = PROVIDERS["anthropic"], PROVIDERS["openai"]
+    warnings.warn(
+        "No model is named and no key is set, so the built-in `offline` engine answers. It is no language "
+        "model: it only quotes what its tools find. "
+        f"For a real one: model={anthropic.example!r} with {anthropic.key_env} set, model={openai.example!r} "
+        f"with {openai.key_env}, or model={PROVIDERS['ollama'].example!r} with Ollama running; "
+        'model="offline" if you mean it.',
+        OfflineWarning,
+        stacklevel=2,
+    )
 
 
 async def begin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from callsheet.agents import Agent
 from callsheet.core.errors import CallsheetError, DefinitionError, UnknownNameError, UsageError
 from callsheet.core.limits import Limits
-from callsheet.crews import Crew
+from callsheet.crews import Crew, starting
+from callsheet.settings import load_settings
 from tests.unit.crews.fake_models import Bench
 
 CLERK = Agent("clerk", role="You help.")
@@ -103,6 +105,7 @@ def test_a_flow_stays_the_function_it_was() -> None:
     ("options", "kind", "said"),
     [
         ({"budget": 3}, UnknownNameError, "'budget'"),
+        ({"model": 5}, DefinitionError, "model is 5"),
         ({"budget_usd": 0}, DefinitionError, "budget_usd is 0"),
         ({"budget_usd": "5"}, DefinitionError, "budget_usd is '5'"),
         ({"deadline_s": -1}, DefinitionError, "deadline_s is -1"),
@@ -138,6 +141,65 @@ async def test_the_hint_for_a_slip_names_the_option_that_was_meant(bench: Bench)
     with pytest.raises(UnknownNameError) as caught:
         await bench.run(Crew("desk", agents=[CLERK]), deadline=5)
     assert "deadline_s" in caught.value.hint
+
+
+async def test_the_hint_for_inline_names_the_host(bench: Bench) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        await bench.run(Crew("desk", agents=[CLERK]), inline=True)
+    assert 'host="inline"' in caught.value.hint
+
+
+@pytest.mark.parametrize("task", ["", " \n", None])
+async def test_a_chain_needs_a_task_and_a_flow_may_do_without(bench: Bench, task: Any) -> None:
+    bench.script([])
+    crew = Crew("desk", agents=[CLERK])
+    with pytest.raises(UsageError, match="the input is") as caught:
+        await bench.run(crew, task)
+    assert caught.value.hint
+
+    @crew.flow
+    async def flow(run: Any, task: Any) -> str:
+        return f"got {task!r}"
+
+    assert (await bench.run(crew, task)).output == f"got {task!r}"
+
+
+# --- the offline engine -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody_was_told() -> None:
+    starting._warn_of_offline.cache_clear()
+
+
+@pytest.mark.usefixtures("nobody_was_told")
+async def test_python_is_told_once_that_the_offline_engine_answers(bench: Bench) -> None:
+    bench.script(lambda request: "done")
+    with pytest.warns(starting.OfflineWarning, match="no language model.*ANTHROPIC_API_KEY"):
+        await bench.run(Crew("desk", agents=[CLERK]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", starting.OfflineWarning)
+        await bench.run(Crew("other", agents=[CLERK]))
+
+
+@pytest.mark.usefixtures("nobody_was_told")
+@pytest.mark.parametrize("way", ["run", "settings", "agent", "key", "notices"])
+async def test_nobody_is_told_who_chose_a_model_or_is_told_otherwise(
+    bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.script(lambda request: "done")
+    crew = Crew("desk", agents=[Agent("clerk", model="offline") if way == "agent" else CLERK])
+    if way == "key":
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+    if way == "settings":
+        bench.settings = load_settings(phoenix="off", model="offline")
+    options: dict[str, dict[str, Any]] = {"run": {"model": "offline"}, "notices": {"notices": []}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", starting.OfflineWarning)
+        assert (await bench.run(crew, **options.get(way, {}))).status == "done"
+
+
+# --- limits -----------------------------------------------------------------------------------------------
 
 
 async def test_limits_of_a_run_take_the_place_of_the_crews(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,64 @@ async def test_an_agent_of_another_crew_is_not_there(bench: Bench) -> None:
     async def lost(run: FlowRun, task: str) -> Any:
         return await run.ask(EDITOR, task)
 
-    assert isinstance((await bench.run(crew)).error, UnknownNameError)
+    error = (await bench.run(crew)).error
+    assert isinstance(error, UnknownNameError)
+    assert "Add editor to the crew's agents=[…]" in error.hint
+
+
+async def inner(run: FlowRun, task: str) -> Any:
+    return await run.ask(CLERK, run.ask(CLERK, task))
+
+
+async def in_what_is_given(run: FlowRun, task: str) -> Any:
+    return await run.ask(CLERK, task, given={"draft": run.ask(CLERK, task)})
+
+
+async def in_a_list(run: FlowRun, task: str) -> Any:
+    return await run.ask(CLERK, [run.ask(CLERK, task), {"more": run.ask(CLERK, task)}])
+
+
+async def returned(run: FlowRun, task: str) -> Any:
+    return run.ask(CLERK, task)
+
+
+async def returned_as_a_type(run: FlowRun, task: str) -> Verdict:
+    return run.ask(CLERK, task)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("flow", [inner, in_what_is_given, in_a_list, returned, returned_as_a_type])
+async def test_a_forgotten_await_is_told_and_python_need_not_warn(
+    bench: Bench, flow: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    bench.script([])
+    result = await bench.run(Crew("hasty", agents=[CLERK], flow=flow))
+    assert isinstance(result.error, UsageError)
+    assert "was not awaited" in result.error.message
+    assert "forget `await`" in result.error.hint
+    gc.collect()
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+async def test_using_what_was_not_awaited_hints_at_it(bench: Bench) -> None:
+    bench.script([])
+    crew = Crew("hasty", agents=[CLERK])
+
+    @crew.flow
+    async def hasty(run: FlowRun, task: str) -> Any:
+        return run.ask(CLERK, task).good  # type: ignore[attr-defined]
+
+    error = (await bench.run(crew)).error
+    assert isinstance(error, RunError)
+    assert "forget `await`" in error.hint
+
+
+async def test_what_contains_itself_is_refused(bench: Bench) -> None:
+    bench.script([])
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(UsageError, match="a list cannot be sent"):
+        await bench.run(Crew("desk", agents=[CLERK]), endless)
 
 
 async def test_a_flow_can_catch_what_an_agent_failed_with(bench: Bench) -> None:
