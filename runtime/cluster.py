@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from callsheet.core.errors import ClusterError
+from callsheet.runtime.worker_output import show_output
 
 NAMESPACE = "callsheet"
 
@@ -63,10 +64,11 @@ def connect(
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if address is not None:
         _join(address, token_path, progress)
-        return False
-    progress("starting Ray on this machine")
-    _in_lasting_thread(lambda: _start(hidden, progress))
-    return True
+    else:
+        progress("starting Ray on this machine")
+        _in_lasting_thread(lambda: _start(hidden, progress))
+    show_output()
+    return address is None
 
 
 def disconnect() -> None:
@@ -108,7 +110,7 @@ def _join(address: str, token_path: str | None, progress: Callable[[str], None])
 
         ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=True, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises many types here, RuntimeError and its own among them
         raise _no_cluster(address, _first_line(error)) from error
 
@@ -177,7 +179,7 @@ def _start(hidden: tuple[str, ...], progress: Callable[[str], None]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 ray.init(
-                    address="local", namespace=NAMESPACE, include_dashboard=False, log_to_driver=False,
+                    address="local", namespace=NAMESPACE, include_dashboard=False, log_to_driver=True,
                     logging_level=logging.ERROR,
                 )  # fmt: skip
             except Exception as error:  # see _join

@@ -24,6 +24,7 @@ from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, ship_by_va
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
 from callsheet.runtime.protocol import FLOW
 from callsheet.runtime.services import Call, Caller
+from callsheet.runtime.worker_output import OUTPUT
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
@@ -109,7 +110,7 @@ class RayHost:
                 for i in range(spec.replicas)
             )
             await announced
-            await self._all_ready(creating, f"the agents of {name}")
+            pids = await self._all_ready(creating, f"the agents of {name}")
         except BaseException as error:
             refused = (await asyncio.gather(announced, return_exceptions=True))[0]
             if refused is None:
@@ -121,6 +122,9 @@ class RayHost:
             if isinstance(error, Exception):
                 raise refused from None
             raise
+        whose = [spec.name for spec in participants for _ in range(spec.replicas)]
+        for pid, participant in zip(pids, whose, strict=True):
+            OUTPUT.name(pid, description.get("crew", name) if participant == FLOW else participant)
         if keep:
             self._launched.pop(name)
 

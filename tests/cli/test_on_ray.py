@@ -47,6 +47,53 @@ def test_research_on_ray_answers_with_citations(callsheet: Callsheet) -> None:
     assert "starting Ray on this machine" in ended.err
 
 
+LOUD = """
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from callsheet import Agent, Crew
+
+crew = Crew("loud", agents=[Agent("clerk", role="You answer.")])
+
+
+@crew.flow
+async def loud(run, task: str) -> str:
+    if not Path(task).exists():
+        Path(task).touch()
+        print("printed before the crash", flush=True)
+        os._exit(1)  # and Ray starts the actor again
+    print("printed by the flow", flush=True)
+    logging.getLogger("mine").warning("logged by the flow")
+    await asyncio.Event().wait()
+    return ""
+"""
+
+
+def test_what_a_flow_prints_on_ray_is_seen_also_after_a_crash(begin: Begin, folder: Path) -> None:
+    (folder / "loud.py").write_text(LOUD)
+    with begin("run", "loud.py", "--json", str(folder / "marker")) as process:
+        seen = until(process, {"printed before the crash", "printed by the flow", "logged by the flow"})
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert json.loads(out)["status"] == "cancelled"
+    assert "loud: printed before the crash" in seen
+    assert "raylet" not in out + seen + err
+
+
+def until(process: subprocess.Popen[str], told: set[str]) -> str:
+    """Read the process's standard error until it has told each of these lines."""
+    assert process.stderr is not None
+    seen, missing = "", set(told)
+    for line in process.stderr:
+        seen += line
+        missing.discard(line.strip().partition(": ")[2])
+        if not missing:
+            return seen
+    raise AssertionError(f"it never said {missing}: {seen}")
+
+
 def test_ctrl_c_cancels_a_run_on_ray(begin: Begin, callsheet: Callsheet) -> None:
     with begin("run", "slow.py", "--json", "hello") as process:
         wait_for(process, "clerk → slow")
