@@ -8,7 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from callsheet.agents import Agent
 from callsheet.agents.thinking import Thinker
@@ -18,7 +18,7 @@ from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, c
 from callsheet.crews.portal import portal
 from callsheet.crews.result import Result
 from callsheet.crews.run import Run
-from callsheet.crews.starting import RunOptions, begin, check_model
+from callsheet.crews.starting import RunKeywords, RunOptions, StartKeywords, begin, check_model
 from callsheet.crews.system import HostName, Progress, shared_system
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
@@ -32,37 +32,51 @@ F = TypeVar("F", bound=FlowFunction)
 class Runnable(ABC):
     """What can be given work: a crew defined here, or one that a cluster serves."""
 
-    def run(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """Run the crew and wait for its result; takes the options of `start`.
+    def run(self, input: Any, *, check: bool = True, **options: Unpack[RunKeywords]) -> Result:  # noqa: A002
+        """Run the crew and wait for its result.
 
         Raises the error that ended the run; with `check=False` the result carries it instead. An
-        interrupt (Ctrl-C) cancels the run.
+        interrupt (Ctrl-C) cancels the run. The options:
+
+        - `host`: "ray" (the default), or "inline": in this process, without Ray.
+        - `model`: `provider/name`, for every agent, whatever it names.
+        - `session`: a name that groups runs.
+        - `docs`: paths of files and folders that the agents may search.
+        - `folder`: what `read_file` may read; default the working folder.
+        - `budget_usd`, `deadline_s`: what the run may cost, and how many seconds it may take.
+        - `limits`: a `Limits` in place of the crew's.
+        - `settings`: see `load_settings`.
+        - `progress`: a function that is told what is being started.
+        - `notices`: a list that gets a line for each document that was left out.
         """
         found = portal().run(self._whole(input, **options))
         return found.checked() if check else found
 
-    async def arun(self, input: Any, *, check: bool = True, **options: Any) -> Result:  # noqa: A002
-        """As `run`, in the caller's event loop. Cancelling this cancels the run."""
+    async def arun(
+        self,
+        input: Any,  # noqa: A002
+        *,
+        check: bool = True,
+        **options: Unpack[RunKeywords],
+    ) -> Result:
+        """As `run`, with its options, in the caller's event loop. Cancelling this cancels the run."""
         found = await portal().arun(self._whole(input, **options))
         return found.checked() if check else found
 
-    def start(self, input: Any, **options: Any) -> Run:  # noqa: A002
+    def start(self, input: Any, **options: Unpack[StartKeywords]) -> Run:  # noqa: A002
         """Begin a run.
 
-        Options: `host` ("ray", the default, or "inline"), `model` (for every agent, whatever it names),
-        `session` (groups runs), `docs` (paths of documents that the agents may search), `folder` (what
-        `read_file` may read; default the working folder), `budget_usd`, `deadline_s`, `limits`,
-        `settings` (see `load_settings`), `progress` (told what is being started), `watch` (whether
-        `run.events()` tells of everything or of the end alone).
+        Takes the options of `run`, and `watch`: whether `run.events()` tells of everything (the default) or
+        of the end alone.
         """
         return portal().run(self._start(input, **options))
 
-    async def astart(self, input: Any, **options: Any) -> Run:  # noqa: A002
-        """As `start`, in the caller's event loop."""
+    async def astart(self, input: Any, **options: Unpack[StartKeywords]) -> Run:  # noqa: A002
+        """As `start`, with its options, in the caller's event loop."""
         return await portal().arun(self._start(input, **options))
 
     async def _whole(self, given: Any, **options: Any) -> Result:
-        return await (await self._start(given, watch=False, **options)).outcome()
+        return await (await self._start(given, **{**options, "watch": False})).outcome()
 
     @abstractmethod
     async def _start(self, given: Any, **options: Any) -> Run:

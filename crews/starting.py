@@ -9,30 +9,53 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from callsheet.agents.data import data_of, storable
 from callsheet.core.errors import DefinitionError, unknown_name
 from callsheet.core.limits import Limits
 from callsheet.crews.run import Run
-from callsheet.crews.system import Progress, System, trace_url
+from callsheet.crews.system import HostName, Progress, System, trace_url
 from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
+from callsheet.settings import Settings
+
+
+class RunKeywords(TypedDict, total=False):
+    """The options of `Crew.run`, which says what each is."""
+
+    host: HostName
+    model: str | None
+    session: str
+    docs: Sequence[str | Path] | str | Path
+    folder: str | Path | None
+    budget_usd: float | None
+    deadline_s: float | None
+    limits: Limits | None
+    settings: Settings | None
+    progress: Progress
+    notices: list[str] | None
+
+
+class StartKeywords(RunKeywords, total=False):
+    """The options of `Crew.start`."""
+
+    watch: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How one run is to be done; `Crew.start` says what each is."""
+    """Those of them that say how one run is to be done, checked."""
 
     model: str | None = None
     session: str = ""
-    docs: Sequence[str | Path] = ()
+    docs: Sequence[str | Path] | str | Path = ()
     folder: str | Path | None = None
     budget_usd: float | None = None
     deadline_s: float | None = None
     limits: Limits | None = None
     watch: bool = True
     notices: list[str] | None = None
-    """Filled with a line for each document that was left out. Who reads it tells of the model as well."""
+    """Given where the starter shows them itself; then nothing is warned of."""
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:

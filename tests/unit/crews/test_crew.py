@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -135,6 +137,22 @@ async def test_an_input_without_json_form_is_refused(bench: Bench, task: Any) ->
     bench.script([])
     with pytest.raises(UsageError, match="cannot be sent"):
         await bench.run(Crew("desk", agents=[CLERK]), task)
+
+
+def test_the_options_are_spelled_out_for_editors_type_checkers_and_help() -> None:
+    of_run, of_start = (
+        typing.get_type_hints(Crew.run)["options"],
+        typing.get_type_hints(Crew.start)["options"],
+    )
+    checked = {field.name for field in dataclasses.fields(starting.RunOptions)}
+    (keywords,) = typing.get_args(of_start)
+    known = set(typing.get_type_hints(keywords))
+    assert known == checked | {"host", "settings", "progress"}
+    assert set(typing.get_type_hints(typing.get_args(of_run)[0])) == known - {"watch"}
+    assert typing.get_type_hints(Crew.arun)["options"] == of_run
+    assert typing.get_type_hints(Crew.astart)["options"] == of_start
+    told = (Crew.run.__doc__ or "") + (Crew.start.__doc__ or "")
+    assert [name for name in known if f"`{name}`" not in told] == []
 
 
 async def test_the_hint_for_a_slip_names_the_option_that_was_meant(bench: Bench) -> None:
