@@ -25,6 +25,7 @@ from callsheet.core.events import EndRun, RunStatus
 from callsheet.core.frozen import names_of
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step, ask_step
+from callsheet.runtime.checkpoints import Checkpoints
 from callsheet.runtime.journal_store import Record, broken, columns, connect, escaped, shown
 from callsheet.runtime.schema import SCHEMA_VERSION, blobs, envelopes, meta, metadata, runs, steps
 
@@ -59,6 +60,7 @@ class Journal:
         except BaseException:
             self._engine.dispose()
             raise
+        self._checkpoints = Checkpoints(self._engine.url.database if self._sqlite else None)
         insert: Any = sqlite.insert if self._sqlite else postgresql.insert
         self._put_envelope = self._compiled(
             insert(envelopes).on_conflict_do_nothing(index_elements=["run_id", "id"]), Envelope
@@ -85,6 +87,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the connection; what was written stays."""
+        self._checkpoints.close()
         self._db.close()
         self._engine.dispose()
 
@@ -100,6 +103,7 @@ class Journal:
             self._write_again([escaped(record) for record in records])
         except sa.exc.SQLAlchemyError as error:
             raise broken(self.url, error) from error
+        self._checkpoints.written(len(records))
 
     def _write_again(self, records: Sequence[Record]) -> None:
         try:

@@ -96,7 +96,7 @@ def _set_pragmas(connection: Any, synchronous: str) -> None:
         for pragma in (
             "journal_mode=WAL",
             f"synchronous={synchronous}",
-            "wal_autocheckpoint=8000",
+            "wal_autocheckpoint=100000",  # the last resort: see callsheet.runtime.checkpoints
             "cache_size=-16000",
         ):
             connection.execute(f"PRAGMA {pragma}").close()

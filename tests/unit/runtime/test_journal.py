@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from callsheet.core.errors import JournalError
+from callsheet.core.records import Envelope
 from callsheet.runtime.journal import Journal
 from tests.journal_contract import JournalContract, envelope, step
 
@@ -124,3 +125,37 @@ def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.
         Journal("postgresql://u:secret@127.0.0.1:1/db")
     assert "psycopg[binary]" in error.value.hint
     assert "secret" not in str(error.value)
+
+
+def test_the_wal_is_moved_into_the_database_while_writing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callsheet.runtime.checkpoints.EVERY", 10)
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    empty = path.stat().st_size
+    records = [
+        Envelope(
+            id=f"{i:032x}",
+            run_id="run-000001",
+            kind="ask",
+            sender="a",
+            receiver="b",
+            body='"' + "x" * 4000 + '"',
+        )
+        for i in range(100)
+    ]
+    for record in records:
+        journal.write([record])
+    journal._checkpoints.close()
+    assert path.stat().st_size > empty + 100_000
+    assert [envelope.id for envelope in journal.envelopes("run-000001")] == [record.id for record in records]
+    journal.close()
+
+
+def test_a_journal_in_memory_needs_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callsheet.runtime.checkpoints.EVERY", 1)
+    journal = Journal("sqlite://")
+    journal.write([Envelope(id="a", run_id="run-000001", kind="ask", sender="a", receiver="b", body="1")])
+    assert [envelope.id for envelope in journal.envelopes("run-000001")] == ["a"]
+    journal.close()
