@@ -14,7 +14,7 @@ EVERY = 8_000
 
 
 class Checkpoints:
-    """For one SQLite file. SQLite's own checkpoints come in a commit, which they held up for 0.1 s and more.
+    """For one SQLite file. SQLite's own checkpoints come in a commit, and hold it up while they wait.
 
     Whatever happens to this, nothing is lost: the WAL is part of the database.
     """
