@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import platform
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from callsheet.core.canonical import digest, to_json
-from callsheet.core.errors import SettingsError, TracingError
+from callsheet.core.errors import CallsheetError, SettingsError, TracingError
 from callsheet.core.limits import Limits
 from callsheet.core.records import RunRecord
 from callsheet.crews.portal import portal
-from callsheet.models.catalogue import PROVIDERS, default_model, parse_model
+from callsheet.models.catalogue import OFFLINE, PROVIDERS, ModelInfo, default_model, parse_model
 from callsheet.models.config import GatewayConfig
 from callsheet.runtime.host import Host, HostConfig, ServiceSpec
 from callsheet.runtime.services import Call, Component
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 HostName = Literal["ray", "inline"]
 Progress = Callable[[str], None]
+
+GATEWAY_TIMEOUT_S = 30.0
+"""How long a cluster's gateway, which may have to be started, is given to say what models it has."""
 
 KEYS = tuple(info.key_env for info in PROVIDERS.values() if info.key_env)
 """Environment variables that reach the gateway's process alone."""
@@ -45,6 +49,7 @@ class System:
             tracing=tracing_config(settings, self.endpoint),
         )  # fmt: skip
         self.host: Host
+        address: str | None = None
         if host == "inline":
             from callsheet.runtime.inline_host import InlineHost
 
@@ -57,12 +62,26 @@ class System:
             self.host = RayHost(config, address=address, token_path=token_path, progress=progress)
         else:
             raise SettingsError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
+        self._joins = address is not None
+        self._default = settings.model or default_model(os.environ)
         self._launched: dict[tuple[int, int], tuple[Crew, str]] = {}
         self._launching = asyncio.Lock()
 
     async def open(self) -> None:
         """Open the host with its services."""
         await self.host.open(service_specs(self.settings))
+        if self._joins and self.settings.model is None:
+            # The cluster's gateway has the keys that it was started with, and not this process's.
+            with contextlib.suppress(TimeoutError, CallsheetError):  # the run's first call tells
+                found = await asyncio.wait_for(self.models(), GATEWAY_TIMEOUT_S)
+                self._default = next((info.example for info in found if info.default), OFFLINE)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """What the gateway has keys and addresses for. Raises ServiceError."""
+        from callsheet.models.gateway import ListModels
+
+        found: tuple[ModelInfo, ...] = await self.host.service("gateway")(ListModels())
+        return found
 
     async def close(self) -> None:
         """Close the host, and end what it started."""
@@ -117,8 +136,8 @@ class System:
         )  # fmt: skip
 
     def default_model(self) -> str:
-        """The model of agents that name none."""
-        return self.settings.model or default_model(os.environ)
+        """The model of agents that name none: as set, else what the gateway has a key for, else `offline`."""
+        return self._default
 
 
 _systems: dict[tuple[Any, ...], asyncio.Task[System]] = {}

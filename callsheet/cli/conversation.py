@@ -13,20 +13,26 @@ if TYPE_CHECKING:
     from callsheet.crews.result import Result, RunEvent
 
 SHOWN_LINES = 6
+ANSWER_LINES = 40
 SHOWN_WIDTH = 300
+LINE_AT_MOST = 4_000
 SHORT_WIDTH = 110
 
 
 class Conversation:
     """Shows events, and remembers which models answered. `crew` is shown in the place of its flow.
 
-    On standard error and shortened, if no other screen is given and not the `whole` is wanted.
+    On standard error, if no other screen is given. `told` shows what the person is told too. Texts are
+    shortened, and `shortened` is true once one was, unless they are wanted in `full`.
     """
 
-    def __init__(self, crew: str, screen: Console | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self, crew: str, screen: Console | None = None, *, told: bool = False, full: bool = False
+    ) -> None:
         self._names = {"flow": crew, "person": "you"}
         self._screen = screen or console()
-        self._whole = whole
+        self._told, self._full = told, full
+        self.shortened = False
         self.models: list[str] = []
 
     def show(self, event: RunEvent) -> None:
@@ -45,18 +51,31 @@ class Conversation:
                 pass  # the clock, and the end, which the summary tells
 
     def _message(self, event: RunEvent) -> None:
-        if event.receiver == "person" and not self._whole:
+        if event.receiver == "person" and not self._told:
             return  # the answer or the error, which the command prints as such
         screen = self._screen
         screen.print(
             f"{self._name(event.sender)} → {self._name(event.receiver)}: ", style="bold cyan", end=""
         )
-        lines = [line.rstrip() for line in printable(event.text).strip().splitlines() if line.strip()]
-        if not self._whole:
-            lines = _shortened(lines, 1 if event.name == "ask" else SHOWN_LINES)
+        lines = self._lines(event)
         style = "red" if event.name == "error" else None
         for i, line in enumerate(lines or [""]):
             screen.print(("" if i == 0 else "    ") + line, style=style)
+
+    def _lines(self, event: RunEvent) -> list[str]:
+        most = SHOWN_LINES if self._told or event.name != "ask" else 1
+        if event.receiver == "person":
+            most = ANSWER_LINES
+        # What is shown of a text of any length costs no more than a long one.
+        text = event.text if self._full else event.text.lstrip()[: most * LINE_AT_MOST]
+        lines = [line.rstrip() for line in printable(text).strip().splitlines() if line.strip()]
+        if self._full:
+            return lines
+        shown = shortened(lines, most)
+        if len(text) < len(event.text.strip()) and shown == lines:
+            shown = [*shown, "…"]
+        self.shortened = self.shortened or shown != lines
+        return shown
 
     def _aside(self, text: str) -> None:
         self._screen.print(f"  · {one_line(text, SHORT_WIDTH)}", style="dim")
@@ -65,7 +84,8 @@ class Conversation:
         return printable(self._names.get(participant, participant))
 
 
-def _shortened(lines: list[str], most: int) -> list[str]:
+def shortened(lines: list[str], most: int) -> list[str]:
+    """The lines, as many and as much of each as is shown where not all is wanted."""
     shown = [
         line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1].rstrip() + "…" for line in lines[:most]
     ]

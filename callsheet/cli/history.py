@@ -11,7 +11,7 @@ import typer
 
 from callsheet.cli.journals import reading
 from callsheet.cli.options import Home, Json, settings_of
-from callsheet.cli.screen import console, one_line, print_json, print_table, printable
+from callsheet.cli.screen import console, notice, one_line, print_json, print_table, printable
 from callsheet.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def runs(
 
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")],
+    full: Annotated[bool, typer.Option("--full", help="Show each text whole, however long.")] = False,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show one run: its messages and steps, with tokens, cost and time."""
+    """Show one run: its messages and steps, with tokens, cost and time. Long texts are cut."""
     with reading(settings_of(home=home)) as journal:
         record = _find(journal, run)
         assert journal is not None
@@ -74,7 +75,7 @@ def show(
             }
         )
         return
-    _show(record, envelopes, steps, holders)
+    _show(record, envelopes, steps, full)
 
 
 def _find(journal: Journal | None, wanted: str) -> RunRecord:
@@ -155,8 +156,8 @@ def _step_data(step: Step, agent: str) -> dict[str, Any]:
 # --- for people ------------------------------------------------------------------------------------------
 
 
-def _show(record: RunRecord, envelopes: list[Envelope], steps: list[Step], holders: dict[str, str]) -> None:
-    from callsheet.cli.conversation import Conversation
+def _show(record: RunRecord, envelopes: list[Envelope], steps: list[Step], full: bool) -> None:
+    from callsheet.cli.conversation import ANSWER_LINES, Conversation, shortened
     from callsheet.crews.result import EventReader
 
     data = run_data(record)
@@ -179,16 +180,21 @@ def _show(record: RunRecord, envelopes: list[Envelope], steps: list[Step], holde
             screen.print(f"{title:<12}", style="dim", end="")
             screen.print(printable(str(value)))
     screen.print()
-    talk, reader = Conversation(record.crew, screen, whole=True), EventReader()
+    talk, reader = Conversation(record.crew, screen, told=True, full=full), EventReader()
     events = [reader.read(envelope) for envelope in envelopes] + [reader.read(step) for step in steps]
     for event in sorted(events, key=lambda event: event.at):
         talk.show(event)
     if data["error"] is not None:
         screen.print()
         screen.print("error: ", style="bold red", end="")
-        screen.print(printable(data["error"]["message"]))
+        told = printable(data["error"]["message"]).splitlines()
+        shown = told if full else shortened(told, ANSWER_LINES)
+        screen.print("\n".join(shown))
+        talk.shortened = talk.shortened or shown != told
         if data["error"]["hint"]:
             screen.print(f"  {printable(data['error']['hint'])}")
+    if talk.shortened:
+        notice("Long texts are cut here: --full shows them whole.")
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from callsheet.cli.arguments import spread_docs
+from callsheet.cli.choosing import check_models, tell_model
 from callsheet.cli.options import Address, Home, settings_of
 from callsheet.cli.screen import Notices, as_text, notice, print_answer, print_error, print_json
 from callsheet.cli.streams import answers, only_answers
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 STATUS = {"done": 0, "failed": 1, "limited": 3, "waiting": 4, "cancelled": 130}
 """Exit statuses by what a run ended as, where no error says it more exactly."""
+
+SEARCH = "search_documents"
+"""The built-in tool that looks into the documents of `--docs`."""
 
 STOP_PATIENCE_S = 5.0
 """How long an interrupted run is given to stop in order."""
@@ -100,7 +103,9 @@ def run(
         task = _task(given)
         _check(model, budget, deadline, docs or ())
         found = resolve_crew(crew, settings, inline=inline, progress=notice)
-        _tell_model(model, settings, found)
+        check_models(model, settings, found, inline=inline)
+        tell_model(model, settings, found, inline=inline)
+        _tell_docs(docs or (), found)
         started = found.start(
             task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
             budget_usd=budget, deadline_s=deadline, settings=settings, progress=notice, notices=Notices(),
@@ -153,22 +158,17 @@ def exists(path: str) -> bool:
         return False
 
 
-def _tell_model(model: str | None, settings: Settings, crew: Crew | LaunchedCrew) -> None:
-    """Say so where the offline engine answers that nobody asked for."""
+def _tell_docs(docs: Sequence[str], crew: Crew | LaunchedCrew) -> None:
+    """Say so where documents are given that no agent can look into."""
     from callsheet.crews.crew import Crew
-    from callsheet.models.catalogue import OFFLINE, PROVIDERS, default_model
 
-    if model is not None or settings.model is not None or default_model(os.environ) != OFFLINE:
+    if not docs or not isinstance(crew, Crew):
         return
-    if isinstance(crew, Crew) and all(agent.model for agent in crew.agents):
-        return
-    anthropic, openai = PROVIDERS["anthropic"], PROVIDERS["openai"]
-    notice(
-        "No model is named and no key is set, so the built-in `offline` engine answers. It is no language "
-        "model: it only quotes what its tools find.\n"
-        f"For a real one: --model {anthropic.example} with {anthropic.key_env} set, --model {openai.example} "
-        f"with {openai.key_env}, or --model {PROVIDERS['ollama'].example} with Ollama running."
-    )
+    if not any(tool.name == SEARCH for agent in crew.agents for tool in agent.tools):
+        notice(
+            f"warning: --docs gives documents, but no agent of {crew.name} has the tool `{SEARCH}`, so none "
+            f'can look into them. Give it to one: Agent(…, tools=["{SEARCH}"]).'
+        )
 
 
 def _follow(run: Run, conversation: Conversation) -> Result:

@@ -165,3 +165,15 @@ def test_a_run_is_seen_in_the_phoenix_that_up_started(callsheet: Callsheet, home
     finally:
         assert callsheet("down").status == 0
     assert not PhoenixClient(phoenix["url"]).healthy()
+
+
+def test_a_key_that_was_set_after_up_is_told_of(brought_up: None, callsheet: Callsheet) -> None:
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-very-secret"}
+    default = callsheet("run", "research", "--docs", "README.md", "--json", "a crash?", env=environment)
+    assert default.data["status"] == "done", default.err
+    assert "no language model" in default.err
+    assert "`callsheet down`" in default.err
+    named = callsheet("run", "research", "--model", "openai/gpt-5.4-mini", "hello", env=environment)
+    assert named.status == 2
+    assert "`callsheet down`" in named.err
+    assert callsheet("runs", "--json").data[0]["run_id"] == default.data["run_id"]

@@ -10,9 +10,9 @@ from callsheet.core.limits import RunUsage
 from callsheet.crews.result import Result, RunEvent
 
 
-def shown(*events: RunEvent, whole: bool = False) -> tuple[str, Conversation]:
+def shown(*events: RunEvent, full: bool = False) -> tuple[str, Conversation]:
     out = io.StringIO()
-    talk = Conversation("research", console(out), whole=whole)
+    talk = Conversation("research", console(out), told=full, full=full)
     for event in events:
         talk.show(event)
     return out.getvalue(), talk
@@ -29,16 +29,16 @@ def test_a_message_names_both_and_the_crew_stands_for_its_flow() -> None:
 
 def test_the_answer_is_left_to_standard_output() -> None:
     assert shown(said("the answer", sender="flow", receiver="person"))[0] == ""
-    assert "the answer" in shown(said("the answer", sender="flow", receiver="person"), whole=True)[0]
+    assert "the answer" in shown(said("the answer", sender="flow", receiver="person"), full=True)[0]
 
 
-def test_a_long_message_is_shortened_and_whole_where_asked() -> None:
+def test_a_long_message_is_shortened_and_full_where_asked() -> None:
     long = "\n".join(f"line {i}" for i in range(20))
     text, _ = shown(said(long))
     assert "line 5" in text
     assert "line 6" not in text
     assert "(14 more lines)" in text
-    assert "line 19" in shown(said(long), whole=True)[0]
+    assert "line 19" in shown(said(long), full=True)[0]
 
 
 def test_tool_calls_are_short_lines_with_their_arguments() -> None:

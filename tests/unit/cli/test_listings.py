@@ -140,3 +140,19 @@ def test_a_broken_journal_is_told_with_a_remedy(callsheet: Callsheet, home: Path
     assert ended.status == 1
     assert "journal.db" in ended.err
     assert "`callsheet doctor`" in ended.err
+
+
+def test_show_cuts_long_texts_unless_all_is_wanted(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        'from callsheet import Agent, Crew\ncrew = Crew("desk", agents=[Agent("clerk", role="You answer.")])\n'
+        "@crew.flow\nasync def go(run, task):\n    return 'one\\n' * 100 + 'the end'\n"
+    )
+    run = callsheet("run", "desk.py", "--inline", "--json", "word " * 50_000 + "last").data["run_id"]
+    cut, full = callsheet("show", run), callsheet("show", run, "--full")
+    assert len(cut.out) < 5_000
+    assert "last" not in cut.out
+    assert "the end" not in cut.out
+    assert "--full" in cut.err
+    assert "last" in full.out
+    assert "the end" in full.out
+    assert "--full" not in full.err
