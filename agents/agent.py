@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -80,6 +81,19 @@ class Agent:
         self.output = output
         if output is not None:
             output_type(output)  # says now what would be wrong later
+        for what, value, fits, hint in (
+            ("temperature", temperature, _is_number(temperature), "a number, 0 or more"),
+            (
+                "max_tokens",
+                max_tokens,
+                isinstance(max_tokens, int) and max_tokens >= 1,
+                "a whole number, 1 or more",
+            ),
+            ("resources", resources, _is_resources(resources), "numbers by name, such as {'num_gpus': 1}"),
+            ("extra", extra, isinstance(extra, Mapping), "a dictionary"),
+        ):
+            if value is not None and not fits:
+                raise DefinitionError(f"agent {name!r}: {what} is {value!r}", hint=f"It must be {hint}.")
         self.replicas = replicas
         self.resources = dict(resources or {})
         self.temperature, self.max_tokens = temperature, max_tokens
@@ -94,6 +108,14 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"<Agent {self.name}>"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_resources(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is_number(amount) for amount in value.values())
 
 
 def _tool(agent: str, item: Tool | str | Callable[..., Any]) -> Tool:

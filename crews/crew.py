@@ -108,6 +108,8 @@ class Crew(Runnable):
                 f"crew {name!r} has two agents called {twice[0]!r}",
                 hint="Messages are addressed by name: give one of them another.",
             )
+        if limits is not None and not isinstance(limits, Limits):
+            raise DefinitionError(f"crew {name!r}: limits is {limits!r}", hint="Give Limits(…).")
         self.name = name
         self.agents = tuple(agents)
         self.limits = limits or Limits()

@@ -79,8 +79,8 @@ class FlowRun:
                 hint=f"Add {name} to the crew's agents=[…]." if isinstance(agent, Agent)
                 else "A flow can only ask the agents that its Crew was given.",
             )  # fmt: skip
+        material = _material(given)
         self._asked[name] += 1
-        material = {who: data_of(value) for who, value in (given or {}).items()}
         if output is None:
             reply = await self._turn.ask(name, ask_body(data_of(task), given=material))
             own = self._outputs[name]
@@ -162,6 +162,15 @@ class FlowHandler:
                 f"the flow returned what does not fit the {self._output.name} that it declares: {_fault(error)}",
                 partial=_shown(returned), hint="Return that type, or change what stands after `->`.",
             ) from error  # fmt: skip
+
+
+def _material(given: Any) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        check_awaited(given)
+        raise UsageError(
+            f"given is a {type(given).__name__}", hint='It is work by name, such as given={"draft": draft}.'
+        )
+    return {who: data_of(value) for who, value in (given or {}).items()}
 
 
 def _fault(error: ValidationError) -> str:

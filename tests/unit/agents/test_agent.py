@@ -112,6 +112,29 @@ def test_replicas_is_a_whole_number_above_zero(replicas: Any) -> None:
         Agent("a", replicas=replicas)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": "hot"}, {"temperature": -1}, {"max_tokens": 0}, {"max_tokens": 1.5}, {"extra": "x"},
+        {"resources": "gpu"}, {"resources": {"num_gpus": "1"}}, {"resources": {"num_gpus": -1}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_wrong_option_is_refused_by_its_name(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(DefinitionError, match=f"'a': {name} is") as caught:
+        Agent("a", **options)
+    assert "It must be" in caught.value.hint
+
+
+def test_options_that_make_sense_are_kept() -> None:
+    agent = Agent(
+        "a", temperature=0, max_tokens=1, resources={"num_gpus": 0.5, "num_cpus": 0}, extra={"k": 1}
+    )
+    assert (agent.temperature, agent.max_tokens, agent.extra) == (0, 1, {"k": 1})
+    assert agent.resources == {"num_gpus": 0.5, "num_cpus": 0}
+
+
 def test_extra_must_be_json() -> None:
     with pytest.raises(UsageError, match="extra"):
         Agent("a", extra={"when": object()})

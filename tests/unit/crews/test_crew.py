@@ -53,6 +53,12 @@ def test_two_agents_of_one_name_are_refused_by_name() -> None:
     assert caught.value.exit_status == 2
 
 
+@pytest.mark.parametrize("limits", [5, {"turns": 3}])
+def test_a_crews_limits_are_limits(limits: Any) -> None:
+    with pytest.raises(DefinitionError, match="limits is"):
+        Crew("desk", agents=[CLERK], limits=limits)
+
+
 # --- flows ------------------------------------------------------------------------------------------------
 
 

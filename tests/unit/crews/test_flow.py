@@ -274,6 +274,19 @@ async def test_using_what_was_not_awaited_hints_at_it(bench: Bench) -> None:
     assert "forget `await`" in error.hint
 
 
+async def test_what_is_given_without_a_name_is_refused(bench: Bench) -> None:
+    bench.script([])
+    crew = Crew("hasty", agents=[CLERK])
+
+    @crew.flow
+    async def hasty(run: FlowRun, task: str) -> Any:
+        return await run.ask(CLERK, task, given="a draft")  # type: ignore[arg-type]
+
+    error = (await bench.run(crew)).error
+    assert isinstance(error, UsageError)
+    assert "by name" in error.hint
+
+
 async def test_what_contains_itself_is_refused(bench: Bench) -> None:
     bench.script([])
     endless: list[Any] = []
