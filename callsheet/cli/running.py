@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from callsheet.cli.arguments import spread_docs
 from callsheet.cli.choosing import check_models, tell_model
+from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
 from callsheet.cli.screen import Notices, as_text, notice, print_answer, print_error, print_json
 from callsheet.cli.streams import answers, only_answers
@@ -98,7 +99,7 @@ def run(
     from callsheet.cli.conversation import Conversation
     from callsheet.crews.loading import resolve_crew
 
-    with only_answers():
+    with only_answers(), one_line_each():
         settings = settings_of(address=address, home=home)
         task = _task(given)
         _check(model, budget, deadline, docs or ())

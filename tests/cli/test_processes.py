@@ -277,3 +277,31 @@ def test_the_debug_variable_changes_no_exit_status(begin: Begin, args: tuple[str
     assert out == ""
     assert "Traceback" in err
     assert "\nerror: " in err
+
+
+FAULTY = """
+from callsheet import Agent, Crew
+
+crew = Crew("faulty", agents=[Agent("clerk", role="You answer.")])
+
+
+@crew.flow
+async def faulty(run, task: str) -> str:
+    raise ValueError("too bad")
+"""
+
+
+def test_a_faulty_flow_is_told_with_its_line_and_without_a_traceback(
+    callsheet: Callsheet, begin: Begin, folder: Path
+) -> None:
+    (folder / "faulty.py").write_text(FAULTY)
+    ended = callsheet("run", "faulty.py", "--inline", "hello")
+    assert ended.status == 1
+    assert "ValueError: too bad" in ended.err
+    assert "faulty.py:9" in ended.err
+    with begin(
+        "run", "faulty.py", "--inline", "hello", env={**os.environ, "CALLSHEET_DEBUG": "1"}
+    ) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" in err
