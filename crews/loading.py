@@ -16,9 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from callsheet.core.canonical import digest
 from callsheet.core.errors import CallsheetError, CrewFileError, unknown_name
 from callsheet.crews.crew import Crew, LaunchedCrew
+from callsheet.crews.flow import flow_input
 from callsheet.crews.portal import LOADING, portal
 from callsheet.crews.ready import find_crew, ready_crews
 from callsheet.crews.system import Progress, ray_address, shared_system
@@ -77,6 +80,18 @@ async def _launches(settings: Settings, progress: Progress) -> list[dict[str, An
     system = await shared_system(settings, "ray", progress)
     found: list[dict[str, Any]] = await system.host.client.query("launches")
     return found
+
+
+def takes_text(crew: Crew, text: str) -> bool:
+    """Whether the crew's flow can be given that text as it is; what cannot be is given as JSON."""
+    wanted = flow_input(crew._flow)  # noqa: SLF001 - of this package
+    if wanted is None:
+        return True
+    try:
+        wanted.value(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def is_place(ref: str) -> bool:

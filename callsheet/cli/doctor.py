@@ -17,10 +17,12 @@ import typer
 from callsheet.cli.journals import journal_path, reading
 from callsheet.cli.options import Address, Home, Json, settings_of
 from callsheet.cli.screen import console, print_json, printable
-from callsheet.core.errors import CallsheetError, InfrastructureError
+from callsheet.core.errors import CallsheetError, InfrastructureError, JournalError
 
 if TYPE_CHECKING:
     from callsheet.settings import Settings
+
+COUNTED_RUNS = 1000
 
 GIB = 1024**3
 MIB = 1024**2
@@ -50,7 +52,7 @@ def doctor(as_json: Json = False, address: Address = None, home: Home = None) ->
 def examine(settings: Settings) -> list[Finding]:
     """All checks, each of which answers whatever the others find."""
     checks: tuple[Callable[[Settings], Finding], ...] = (
-        _python, _home, _disk, _journal, _memory, _shared_memory, _loopback, _ray, _cluster, _keys, _phoenix,
+        _python, _home, _disk, _journal, _runs, _memory, _shared_memory, _loopback, _ray, _cluster, _keys, _phoenix,
     )  # fmt: skip
     findings = []
     for check in checks:
@@ -103,11 +105,40 @@ def _disk(settings: Settings) -> Finding:
 
 def _journal(settings: Settings) -> Finding:
     path = journal_path(settings)
-    with reading(settings) as journal:
-        if journal is None:
-            return Finding(check="journal", state="ok", found=f"none yet; it will be {path}")
-        journal.runs(limit=1)
+    try:
+        with reading(settings) as journal:
+            if journal is None:
+                return Finding(check="journal", state="ok", found=f"none yet; it will be {path}")
+            journal.runs(limit=1)
+    except JournalError as error:
+        remedy = "Check the server and CALLSHEET_JOURNAL, its address."
+        if path is not None:
+            remedy = (
+                "Check that you may read and write it and that the disk has space. If the file itself is "
+                "broken, move it away, with the -wal and -shm beside it: the next run begins a new one, "
+                "without the old runs."
+            )
+        return Finding(check="journal", state="broken", found=error.message, remedy=remedy)
     return Finding(check="journal", state="ok", found=f"{path or 'on a database server'} can be read")
+
+
+def _runs(settings: Settings) -> Finding:
+    try:
+        with reading(settings) as journal:
+            found = [] if journal is None else journal.runs(limit=COUNTED_RUNS, status="running")
+    except JournalError:
+        return Finding(
+            check="runs", state="note", found="cannot be told", remedy="The journal has to be mended first."
+        )
+    if not found:
+        return Finding(check="runs", state="ok", found="none is marked as running")
+    many = f"{len(found)}{' or more' if len(found) == COUNTED_RUNS else ''}"
+    return Finding(
+        check="runs", state="note",
+        found=f"{many} run{' is' if many == '1' else 's are'} marked as running, the newest {found[0].run_id}",
+        remedy="Those that no process works on were cut off: `callsheet show RUN` tells what they did, and "
+        "`callsheet run` does the work again. `callsheet runs --status running` lists them.",
+    )  # fmt: skip
 
 
 def _memory(settings: Settings) -> Finding:
@@ -215,10 +246,10 @@ def _phoenix(settings: Settings) -> Finding:
         return Finding(check="phoenix", state="broken", found=error.message, remedy=error.hint)
     if healthy:
         return Finding(check="phoenix", state="ok", found=f"{url} answers")
-    return Finding(
-        check="phoenix", state="broken", found=f"{url} does not answer",
-        remedy="`callsheet up` starts one; runs go on without it, and their spans wait.",
-    )  # fmt: skip
+    remedy = "`callsheet up` starts one; runs go on without it, and their spans wait."
+    if settings.phoenix is not None:
+        remedy = "Start it, or mend or unset CALLSHEET_PHOENIX; runs go on without it, and their spans wait."
+    return Finding(check="phoenix", state="broken", found=f"{url} does not answer", remedy=remedy)
 
 
 def _nearest(path: Path) -> Path:

@@ -22,10 +22,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 
 
 def settings_of(**flags: Any) -> Settings:
-    """The settings in force, given flags (None: not given). Raises SettingsError."""
+    """The settings in force, given flags (None: not given), with the home's whole path. Raises SettingsError."""
     from callsheet.settings import load_settings
 
-    return load_settings(**flags)
+    settings = load_settings(**flags)
+    if settings.home.is_absolute():
+        return settings
+    return settings.model_copy(update={"home": settings.home.resolve()})
 
 
 def cluster_settings(settings: Settings) -> Settings:

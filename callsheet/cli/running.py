@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,9 +102,10 @@ def run(
 
     with only_answers(), one_line_each():
         settings = settings_of(address=address, home=home)
-        task = _task(given)
+        text = _task(given)
         _check(model, budget, deadline, docs or ())
         found = resolve_crew(crew, settings, inline=inline, progress=notice)
+        task = _typed(found, text)
         check_models(model, settings, found, inline=inline)
         tell_model(model, settings, found, inline=inline)
         _tell_docs(docs or (), found)
@@ -132,6 +134,23 @@ def _task(given: str | None) -> str:
             hint='Write it after the crew: callsheet run CREW "…", or pipe it in.',
         )
     return given.strip()
+
+
+def _typed(crew: Crew | LaunchedCrew, text: str) -> Any:
+    """The INPUT as the crew's flow takes it: text, or for a type that takes no text, JSON."""
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.loading import takes_text
+
+    if not isinstance(crew, Crew) or takes_text(crew, text):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"the flow of {crew.name} does not take text, and the INPUT is no JSON: {error}",
+            hint="Write the INPUT as JSON of the type that the flow's second parameter has, in single quotes: "
+            """'["one", "two"]', '{"name": "value"}'.""",
+        ) from None
 
 
 def _check(model: str | None, budget: float | None, deadline: float | None, docs: Sequence[str]) -> None:
@@ -207,6 +226,8 @@ def _trace(result: Result, settings: Settings) -> str:
         return result.trace_url
     if settings.phoenix == "off":
         return "tracing is off"
+    if settings.phoenix is not None:
+        return f"no Phoenix answers at {settings.phoenix}, and the spans wait for it"
     return "no Phoenix: `callsheet up` starts one, and the spans wait for it"
 
 

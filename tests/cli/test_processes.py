@@ -156,6 +156,8 @@ def test_the_doctor_finds_what_is_broken(callsheet: Callsheet, home: Path) -> No
     broken = {finding["check"]: finding for finding in ended.data if finding["state"] == "broken"}
     assert set(broken) == {"journal", "cluster"}
     assert all(finding["remedy"] for finding in broken.values())
+    assert "move it away" in broken["journal"]["remedy"]
+    assert "`callsheet doctor`" not in broken["journal"]["remedy"]
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once(callsheet: Callsheet) -> None:
@@ -305,3 +307,15 @@ def test_a_faulty_flow_is_told_with_its_line_and_without_a_traceback(
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" in err
+
+
+def test_the_doctor_tells_of_runs_that_were_cut_off(begin: Begin, callsheet: Callsheet) -> None:
+    with begin("run", "slow.py", "--inline", "hello") as process:
+        wait_for(process, "clerk → slow")
+        process.kill()
+        process.communicate(timeout=60)
+    (run,) = callsheet("runs", "--json", "--status", "running").data
+    (told,) = (finding for finding in callsheet("doctor", "--json").data if finding["check"] == "runs")
+    assert told["state"] == "note"
+    assert run["run_id"] in told["found"]
+    assert "cut off" in told["remedy"]

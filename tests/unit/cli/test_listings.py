@@ -156,3 +156,7 @@ def test_show_cuts_long_texts_unless_all_is_wanted(callsheet: Callsheet) -> None
     assert "last" in full.out
     assert "the end" in full.out
     assert "--full" not in full.err
+
+
+def test_a_relative_home_is_shown_whole(callsheet: Callsheet) -> None:
+    assert callsheet("status", "--json", "--home", "state").data["home"] == str(Path.cwd() / "state")

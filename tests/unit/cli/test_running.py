@@ -157,3 +157,42 @@ def test_what_a_crew_prints_is_not_mixed_with_the_answer(callsheet: Callsheet) -
     assert "the file speaks" in ended.err
     assert "the flow speaks" in ended.err
     assert callsheet("runs", "--json").data[0]["output"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("type_", "given", "seen"),
+    [
+        ("list[str]", '["Oslo", "Rome"]', ["Oslo", "Rome"]),
+        ("dict[str, int]", '{"a": 1}', {"a": 1}),
+        ("int", "3", 3),
+        ("str", '["Oslo"]', '["Oslo"]'),
+        ("str | list[str]", '["Oslo"]', '["Oslo"]'),
+    ],
+)
+def test_the_input_is_json_for_a_flow_that_takes_no_text(
+    callsheet: Callsheet, type_: str, given: str, seen: object
+) -> None:
+    Path("desk.py").write_text(
+        f"{CREW}\n@crew.flow\nasync def go(run, task: {type_}):\n    return {{'seen': task}}\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "--json", given)
+    assert ended.data["output"] == {"seen": seen}
+
+
+def test_an_input_that_is_no_json_is_told_before_anything_starts(callsheet: Callsheet, home: Path) -> None:
+    Path("desk.py").write_text(CREW + "@crew.flow\nasync def go(run, task: list[str]):\n    return task\n")
+    ended = callsheet("run", "desk.py", "--inline", "Oslo, Rome")
+    assert ended.status == 2
+    assert "no JSON" in ended.err
+    assert not home.exists()
+
+
+def test_a_phoenix_that_is_named_and_not_there_is_told_with_its_address(
+    callsheet: Callsheet, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callsheet.crews.starting.trace_url", lambda *_: None)
+    monkeypatch.setattr("callsheet.crews.system.tracing_config", lambda *_: None)
+    monkeypatch.setenv("CALLSHEET_PHOENIX", "http://127.0.0.1:1")
+    ended = callsheet("run", "research", "--inline", "--docs", "docs", "--", "journal?")
+    assert "no Phoenix answers at http://127.0.0.1:1" in ended.err
+    assert "callsheet up" not in ended.err
