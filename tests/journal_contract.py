@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callsheet.core.canonical import from_json, to_json
@@ -218,7 +218,8 @@ class JournalContract:
             Journal(url)
         assert "callsheet that wrote it" in error.value.hint
 
-    @settings(max_examples=25)
+    # One suite for each database is meant.
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.differing_executors])
     @given(data=st.data())
     def test_what_is_kept_is_what_was_sent_in_any_mixture(self, data: st.DataObject, any_url: Any) -> None:
         journal = Journal(any_url())
