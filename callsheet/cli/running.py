@@ -61,7 +61,11 @@ def run(
     ],
     given: Annotated[
         str | None,
-        typer.Argument(metavar="[INPUT]", help="The task; read from standard input if it is - or left out."),
+        typer.Argument(
+            metavar="[INPUT]",
+            help="The task, as text (as JSON for a flow that takes no text); read from standard input if it "
+            "is - or left out.",
+        ),
     ] = None,
     docs: Annotated[
         list[str] | None,
