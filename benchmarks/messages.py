@@ -28,6 +28,8 @@ BODY = "x" * 200
 ASKS = 10
 MESSAGES_A_RUN = 2 * ASKS + 2
 ROUNDS = 5
+REST_S = 2.0
+"""Before each load: Ray reports the calls of the one before for a while, at the cost of the next."""
 
 
 async def echo(turn: Turn) -> dict[str, Any]:
@@ -135,9 +137,12 @@ async def measure(rounds: int = ROUNDS, runs_in_flight: int = 1000) -> dict[str,
                 name: [] for name in ("raw_idle", "ours_idle", "raw_load", "ours_load")
             }
             for _ in range(rounds):
+                await asyncio.sleep(REST_S)
                 found["raw_idle"].append(await raw.seconds_a_message(100, 1))
                 found["ours_idle"].append(sum([await runs_through(host, 1) for _ in range(5)]) / 5)
+                await asyncio.sleep(REST_S)
                 found["raw_load"].append(await raw.seconds_a_message(runs_in_flight * 2, runs_in_flight))
+                await asyncio.sleep(REST_S)
                 found["ours_load"].append(await runs_through(host, runs_in_flight))
         finally:
             await host.close()
