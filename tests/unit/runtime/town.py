@@ -155,3 +155,11 @@ class Town:
 def output(end: EndRun) -> Any:
     assert end.status == "done", end.error
     return from_json(end.output or "")["output"]
+
+
+async def echo(turn: Turn) -> Any:
+    return {"output": given(turn)}
+
+
+async def ask_echo(turn: Turn) -> Any:
+    return await turn.ask("echo", {"input": given(turn)})
