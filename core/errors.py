@@ -6,6 +6,7 @@ CallsheetError
 │   ├── CrewFileError              a crew file cannot be read, does not parse, or holds no crew
 │   ├── DefinitionError            an agent, crew, tool or flow is put together wrongly
 │   ├── DocumentError              a document cannot be read
+│   ├── RunTakenError              somebody works on the run already
 │   └── SettingsError              a setting or environment variable is wrong
 ├── RunError                       a run, or a part of it, failed (exit status 1)
 │   ├── AgentError                 an agent could not finish its turn
@@ -125,6 +126,12 @@ class DocumentError(UsageError):
     """A document cannot be read."""
 
     path: str = ""
+
+
+class RunTakenError(UsageError):
+    """Somebody works on the run already, so nobody else may."""
+
+    run_id: str = ""
 
 
 class SettingsError(UsageError):

@@ -9,6 +9,11 @@ from callsheet.core.errors import DefinitionError
 from callsheet.core.frozen import frozen, names_of
 
 
+_COUNTS = (
+    "model_calls_per_turn", "turns", "messages", "parallel_tool_calls", "budget_tokens", "repeated_tool_calls",
+)  # fmt: skip
+
+
 @frozen
 class Limits:
     """What a run may use. None means no limit, where it is allowed.
@@ -25,10 +30,16 @@ class Limits:
     budget_usd: float | None = None
     parallel_tool_calls: int = 8
     """Tool calls of one turn that may run at once."""
+    budget_tokens: int | None = None
+    """Tokens, in and out, that the run may use."""
+    repeated_tool_calls: int = 4
+    """Identical tool calls in a row; the third is told to the model as a mistake, one too many stops the turn."""
 
     def __post_init__(self) -> None:
-        for name in ("model_calls_per_turn", "turns", "messages", "parallel_tool_calls"):
+        for name in _COUNTS:
             value = getattr(self, name)
+            if value is None and name == "budget_tokens":
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise DefinitionError(f"limits: {name} is {value!r}", hint="Give a whole number, 1 or more.")
         for name in ("deadline_s", "budget_usd"):
@@ -71,6 +82,11 @@ class RunUsage:
     cost_usd: float = 0.0
     unpriced_calls: int = 0
     tool_calls: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        return self.input_tokens + self.output_tokens
 
     def plus(self, other: RunUsage) -> RunUsage:
         """The sum of both."""

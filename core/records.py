@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from callsheet.core.canonical import from_json
 from callsheet.core.frozen import frozen, names_of
+from callsheet.core.ids import reply_envelope_id
 from callsheet.core.limits import RunUsage
 
 VERSION = 1
@@ -92,7 +93,65 @@ class RunRecord:
     """JSON object: model, documents and the like, as the run was started with."""
     started: float = 0.0
     ended: float | None = None
+    owner: str = ""
+    """The coordinator that works on it; "" while it waits for a person, and when it has ended."""
+    since: float = 0.0
+    """When the present stretch of work began: at the start, or when it was resumed or woken."""
+    spent_s: float = 0.0
+    """Seconds of work before that, which count towards the deadline."""
+    source: str = ""
+    """JSON text of where the crew's definition lies; "" where that is not known."""
     v: int = VERSION
+
+
+@frozen
+class RunResumed:
+    """A run goes on that had ended, or whose processes are gone; with other limits and options, if given.
+
+    `retired` are the error replies that its failure consists of: they answer nothing any more, so that the
+    turns that ended with them are taken again. `limits` and `options` are JSON texts.
+    """
+
+    run_id: str
+    launch: str
+    limits: str
+    options: str
+    owner: str
+    at: float
+    source: str = ""
+    retired: tuple[str, ...] = ()
+    v: int = VERSION
+
+
+@frozen
+class RunWaits:
+    """All that is open of a run waits for a person: nobody works on it until there is a reply."""
+
+    run_id: str
+    usage: RunUsage
+    at: float
+    v: int = VERSION
+
+
+@frozen
+class RunWoken:
+    """A waiting run goes on; what it had worked before still counts towards its deadline."""
+
+    run_id: str
+    launch: str
+    owner: str
+    at: float
+    v: int = VERSION
+
+
+def is_question(envelope: Envelope) -> bool:
+    """Whether a person has to answer it."""
+    return envelope.kind == "ask" and envelope.receiver == PERSON
+
+
+def answers(reply: Envelope) -> bool:
+    """Whether the envelope is the answer to its ask, and not one of an earlier attempt that was retired."""
+    return reply.kind != "ask" and reply.id == reply_envelope_id(reply.reply_to)
 
 
 def ask_step(ask: Envelope, reply: Envelope) -> Step:

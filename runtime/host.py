@@ -48,6 +48,8 @@ class HostConfig:
 
     journal: Path | str
     synchronous: str = "normal"
+    owner: str = ""
+    """The coordinator's name as the one who works on runs: the same for all its successors."""
     tracing: TracingConfig | None = None
     hidden: tuple[str, ...] = ()
     """Environment variables that no participant may see: the providers' keys."""
