@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, c
 from callsheet.crews.portal import portal
 from callsheet.crews.result import Result
 from callsheet.crews.run import Run
+from callsheet.crews.sources import source_of_caller
 from callsheet.crews.starting import RunKeywords, RunOptions, StartKeywords, begin, check_model
 from callsheet.crews.system import HostName, Progress, shared_system
 from callsheet.runtime.host import ParticipantSpec
@@ -118,6 +120,8 @@ class Crew(Runnable):
         """Modules of the crew's author that only this process knows: on Ray they travel by value."""
         self.folder: Path | None = None
         """The folder of the crew's file, from which its code may import while it runs."""
+        self.source = source_of_caller(inspect.currentframe(), self)
+        """Where another process finds this crew: see `callsheet.crews.sources`."""
         self.edition = 0
         """Counts the flows it was given: with another flow it is another crew to the hosts that run it."""
         self._flow: FlowFunction = Chain(names)

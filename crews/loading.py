@@ -39,8 +39,8 @@ def load_crew(ref: str) -> Crew:
     if is_place(ref):
         source, name = _split(ref)
         if source.endswith(".py") or os.sep in source or Path(source).exists():
-            return _from_file(Path(source), name)
-        return _from_module(source, name)
+            return load_file(Path(source)).at(name)
+        return load_module(source).at(name)
     return find_crew(ref)
 
 
@@ -110,7 +110,44 @@ def _split(ref: str) -> tuple[str, str]:
 # --- files and modules -----------------------------------------------------------------------------------
 
 
-def _from_file(path: Path, name: str) -> Crew:
+class Loaded:
+    """A crew file or module that was run, and the crews in it."""
+
+    def __init__(self, module: ModuleType, shown: str, path: Path | None = None) -> None:
+        self._module, self._shown, self._path = module, shown, path
+        self._crews = {key: value for key, value in vars(module).items() if isinstance(value, Crew)}
+
+    def at(self, name: str) -> Crew:
+        """The crew in the variable of that name; without a name, the only one. Raises CrewFileError."""
+        return self._ready(_pick(self._module, self._crews, name, self._shown))
+
+    def called(self, name: str) -> Crew:
+        """The crew whose own name that is, whatever variable holds it. Raises CrewFileError."""
+        found = list({id(crew): crew for crew in self._crews.values() if crew.name == name}.values())
+        if len(found) == 1:
+            return self._ready(found[0])
+        if found:
+            raise CrewFileError(
+                f"{self._shown} has {len(found)} crews called {name!r}", path=self._shown,
+                hint="Give each a name of its own.",
+            )  # fmt: skip
+        there = ", ".join(sorted({crew.name for crew in self._crews.values()}))
+        raise CrewFileError(
+            f"{self._shown} has no crew called {name!r} any more", path=self._shown,
+            hint=(f"It has: {there}. " if there else "")
+            + f"A crew that is to be found again stands in a variable at the top level of its file: "
+            f"crew = Crew({name!r}, …).",
+        )  # fmt: skip
+
+    def _ready(self, crew: Crew) -> Crew:
+        if self._path is not None:
+            crew.folder = self._path.parent
+            crew.modules = (self._module.__name__, *_beside(self._path.parent))
+        return crew
+
+
+def load_file(path: Path) -> Loaded:
+    """Run a crew file. Raises CrewFileError, with the line where it fails."""
     shown = str(path)
     try:
         path = path.resolve()
@@ -137,13 +174,11 @@ def _from_file(path: Path, name: str) -> Crew:
         raise _explained(error, shown, str(path)) from error
     finally:
         LOADING.reset(loading)
-    crew = _pick(module, name, shown)
-    crew.folder = path.parent
-    crew.modules = (module_name, *_beside(path.parent))
-    return crew
+    return Loaded(module, shown, path)
 
 
-def _from_module(source: str, name: str) -> Crew:
+def load_module(source: str) -> Loaded:
+    """Import a module that has crews. Raises CrewFileError."""
     # As `python -m` does; Ray gives its workers the working folder too.
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -163,11 +198,10 @@ def _from_module(source: str, name: str) -> Crew:
         module = importlib.import_module(source)
     except (Exception, SystemExit) as error:
         raise _explained(error, source, found.origin or "") from error
-    return _pick(module, name, source)
+    return Loaded(module, source)
 
 
-def _pick(module: ModuleType, name: str, shown: str) -> Crew:
-    crews = {key: value for key, value in vars(module).items() if isinstance(value, Crew)}
+def _pick(module: ModuleType, crews: dict[str, Crew], name: str, shown: str) -> Crew:
     if name:
         if name in crews:
             return crews[name]
