@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ class Checkpoints:
     Whatever happens to this, nothing is lost: the WAL is part of the database.
     """
 
-    def __init__(self, database: str | None) -> None:
+    def __init__(self, database: Path | None) -> None:
         self._database = database
         self._written = 0
         self._thread: threading.Thread | None = None

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from callsheet.core.errors import JournalError
 from callsheet.core.events import EndRun
 from callsheet.core.frozen import names_of
-from callsheet.core.records import Envelope, RunRecord, Step
+from callsheet.core.records import Envelope, RunRecord, RunResumed, RunWaits, RunWoken, Step
 
-Record = Envelope | Step | RunRecord | EndRun
+Record = Envelope | Step | RunRecord | EndRun | RunResumed | RunWaits | RunWoken
 R = TypeVar("R", bound=Record)
 
 
@@ -94,6 +94,7 @@ def _driver_options(url: sa.URL) -> dict[str, Any]:
 def _set_pragmas(connection: Any, synchronous: str) -> None:
     try:
         for pragma in (
+            "auto_vacuum=INCREMENTAL",  # before the first page is written, so that a file can shrink again
             "journal_mode=WAL",
             f"synchronous={synchronous}",
             "wal_autocheckpoint=100000",  # the last resort: see callsheet.runtime.checkpoints

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TextClause,
+    text,
+)
 
-SCHEMA_VERSION = 1
-"""1: runs, envelopes, steps, blobs."""
+SCHEMA_VERSION = 2
+"""1: runs, envelopes, steps, blobs.
+2: who works on a run, for how long, and where its crew's definition lies; orders to runs; what refers to
+a blob is found without reading everything. See callsheet.runtime.journal_migrations."""
+
+BLOB_MARK = "@blob:"
+"""What a text begins with that lies in `blobs`, before its digest; never the beginning of a JSON text."""
 
 metadata = MetaData()
 
@@ -36,8 +53,14 @@ runs = Table(
     Column("started", Float, nullable=False),
     Column("ended", Float),
     Column("v", Integer, nullable=False),
+    # With defaults, so that a callsheet which opened the journal before its migration can go on writing.
+    Column("owner", String, nullable=False, server_default=text("''")),
+    Column("since", Float, nullable=False, server_default=text("0")),
+    Column("spent_s", Float, nullable=False, server_default=text("0")),
+    Column("source", Text, nullable=False, server_default=text("''")),
     Index("runs_by_start", "started"),
     Index("runs_by_launch", "launch", "ended"),
+    Index("runs_by_status", "status", "owner"),
 )
 
 envelopes = Table(
@@ -85,4 +108,32 @@ blobs = Table(
     metadata,
     Column("digest", String, primary_key=True),
     Column("body", Text, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""What somebody at another terminal wants of a run that is being worked on: that it stops."""
+
+REFERRING = (envelopes.c.body, steps.c.input, steps.c.result, runs.c.input, runs.c.output)
+"""The columns whose texts may lie in `blobs`."""
+
+
+def is_reference(column: Column[str]) -> TextClause:
+    """The condition that a text lies in `blobs`, as the indexes of such texts have it."""
+    return text(f"substr({column.name}, 1, {len(BLOB_MARK)}) = '{BLOB_MARK}'")
+
+
+REFERENCES = tuple(
+    Index(
+        f"{column.table.name}_{column.name}_blobs",
+        column,
+        sqlite_where=is_reference(column),
+        postgresql_where=is_reference(column),
+    )
+    for column in REFERRING
 )
