@@ -3,11 +3,13 @@
 # Not lazily: importing the module `tool` later would put it in the place of the function of that name.
 from callsheet.tools.context import DocumentSearch, PassageLike, ToolContext
 from callsheet.tools.registry import builtin_tools, find_tool
-from callsheet.tools.tool import Effect, Tool, ToolFailure, ToolInputError, tool
+from callsheet.tools.stuck_calls import on_stuck, stuck
+from callsheet.tools.tool import Effect, OnUnknown, Tool, ToolFailure, ToolInputError, tool
 
 __all__ = [
     "DocumentSearch",
     "Effect",
+    "OnUnknown",
     "PassageLike",
     "Tool",
     "ToolContext",
@@ -15,5 +17,7 @@ __all__ = [
     "ToolInputError",
     "builtin_tools",
     "find_tool",
+    "on_stuck",
+    "stuck",
     "tool",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NoReturn, Protocol, runtime_checkable
+
+from callsheet.core.errors import ToolError
 
 
 class PassageLike(Protocol):
@@ -36,8 +38,9 @@ class DocumentSearch(Protocol):
 class ToolContext:
     """The call's place in its run, and what the run gives its tools.
 
-    `idempotency_key` is the same on every attempt of one call: hand it to a service that takes one, and
-    a call repeated after a crash has its effect once. `folder` is the only folder that tools may read.
+    Any parameter annotated `ToolContext` receives it, whatever its name (`run`, say). `idempotency_key` is
+    the same on every attempt of one call: hand it to a service that takes one, and a call repeated after a
+    crash has its effect once. `folder` is the only folder that tools may read.
     """
 
     run_id: str = ""
@@ -50,3 +53,14 @@ class ToolContext:
     collection: str = "default"
     session_id: str = ""
     parent_span_id: str = ""
+
+    def ask_person(self, question: str, choices: Sequence[str] | None = None) -> NoReturn:
+        """Always raises ToolError: a tool cannot wait for a person while its own call is under way.
+
+        A run that waits holds no process, so nothing may be half done in it; the error says how to ask.
+        """
+        raise ToolError(
+            f"a tool cannot ask a person while its call is under way (asked: {question[:200]!r})",
+            hint="Let the flow ask (run.ask_person), give the agent the tool `ask_person`, or have a person "
+            "decide before the call is made: @tool(approval=True).",
+        )

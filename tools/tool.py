@@ -6,6 +6,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Literal, overload
@@ -16,15 +17,21 @@ from callsheet.tools.docstrings import read_docstring
 from callsheet.tools.failures import ToolFailure, ToolInputError
 from callsheet.tools.parameters import Arguments, read_parameters
 from callsheet.tools.results import RESULT_CHARS, result_text
-from callsheet.tools.threads import in_thread
+from callsheet.tools.tasks import in_task
+from callsheet.tools.threads import CallStopped, in_thread
 
-__all__ = ["Effect", "Tool", "ToolFailure", "ToolInputError", "tool"]
+__all__ = ["Effect", "OnUnknown", "Tool", "ToolFailure", "ToolInputError", "tool"]
 
 Effect = Literal["none", "idempotent", "once"]
 """What a call changes: `none`, it only reads; `idempotent`, it may be repeated with the same
 `ToolContext.idempotency_key`; `once`, it must never be repeated."""
 
+OnUnknown = Literal["ask", "retry", "fail"]
+"""What is done when a `once` call was begun and a crash left no result: `ask` a person, `retry` it with the
+same idempotency key, or `fail` the run."""
+
 _EFFECTS = ("none", "idempotent", "once")
+_ON_UNKNOWN = ("ask", "retry", "fail")
 # What all providers accept as a function's name.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -41,6 +48,7 @@ class Tool:
     description: str
     schema: str
     effect: Effect
+    on_unknown: OnUnknown
     approval: bool
     timeout_s: float | None
 
@@ -51,6 +59,7 @@ class Tool:
         name: str | None = None,
         description: str | None = None,
         effect: Effect = "none",
+        on_unknown: OnUnknown | None = None,
         approval: bool = False,
         timeout_s: float | None = None,
         result_chars: int = RESULT_CHARS,
@@ -67,30 +76,49 @@ class Tool:
         self._result_chars = result_chars
         self._function = function
         self._check_definition()
+        self._check_options(on_unknown)
+        self.on_unknown = on_unknown or "ask"
         parameters, self._context = read_parameters(function, described, self.name)
         self._arguments = Arguments(self.name, parameters)
         self.schema = self._arguments.schema
         functools.update_wrapper(self, function, updated=())
 
     def _check_definition(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise DefinitionError(
                 f"a tool cannot be called {self.name!r}",
                 hint="Use 1 to 64 letters, digits, _ or -; @tool(name=…) gives it another name.",
             )
-        if not self.description.strip():
+        if not isinstance(self.description, str) or not self.description.strip():
             raise DefinitionError(
                 f"tool {self.name!r} has no description, so no model can know when to use it",
                 hint="Start its docstring with a sentence that says what it does, or pass description=….",
             )
-        if self.effect not in _EFFECTS:
-            raise DefinitionError(
-                f"tool {self.name!r}: effect is {self.effect!r}", hint=f"It is one of {', '.join(_EFFECTS)}."
-            )
-        if self.timeout_s is not None and self.timeout_s <= 0:
-            raise DefinitionError(
-                f"tool {self.name!r}: timeout_s is {self.timeout_s}", hint="Give seconds above 0, or None."
-            )
+
+    def _check_options(self, on_unknown: Any) -> None:
+        limit, chars = self.timeout_s, self._result_chars
+        for what, value, fits, hint in (
+            ("effect", self.effect, self.effect in _EFFECTS, f"It is one of {', '.join(_EFFECTS)}."),
+            (
+                "on_unknown", on_unknown, on_unknown is None or on_unknown in _ON_UNKNOWN,
+                f"It is one of {', '.join(_ON_UNKNOWN)}.",
+            ),
+            (
+                "on_unknown", on_unknown, on_unknown is None or self.effect == "once",
+                'It is for effect="once" alone: other calls are simply made again. Leave it out.',
+            ),
+            ("approval", self.approval, isinstance(self.approval, bool), "It is True or False."),
+            (
+                "timeout_s", limit, limit is None or (_is_number(limit) and 0 < limit < math.inf),
+                "Give seconds above 0, or None.",
+            ),
+            (
+                "result_chars", chars, isinstance(chars, int) and _is_number(chars) and chars > 0,
+                "Give a whole number, 1 or more.",
+            ),
+        ):  # fmt: skip
+            if not fits:
+                raise DefinitionError(f"tool {self.name!r}: {what} is {value!r}", hint=hint)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
@@ -98,15 +126,22 @@ class Tool:
     def __repr__(self) -> str:
         return f"<Tool {self.name}>"
 
+    def read(self, arguments: str) -> dict[str, Any]:
+        """The keyword arguments in the JSON text a model sent; raises ToolInputError for what does not fit."""
+        return self._arguments.read(arguments)
+
     async def call(self, arguments: str, context: ToolContext) -> str:
         """Run the tool on the JSON text a model sent, and return its result as text.
 
         Synchronous functions run in a thread, with the caller's context variables. Raises ToolInputError
         (arguments, not run), ToolFailure (the tool's message to the model, or its time was up) or
-        ToolError (the function raised, or returned what has no JSON form). When `timeout_s` is up, an
-        asynchronous function is cancelled; a synchronous one cannot be, and its thread runs on unheard.
+        ToolError (the function raised, or returned what has no JSON form).
+
+        When `timeout_s` is up, or this is cancelled, the function is stopped and waited for: an asynchronous
+        one is cancelled, in a synchronous one `CallStopped` is raised. What does not end so is left behind
+        after a second (three, for an asynchronous one), and counts as stuck.
         """
-        given = self._arguments.read(arguments)
+        given = self.read(arguments)
         if self._context:
             given[self._context] = context
         limit = asyncio.timeout(self.timeout_s)
@@ -124,16 +159,16 @@ class Tool:
             if task is not None and task.cancelling():
                 raise
             raise self._error(error) from error  # nobody cancelled the call: the tool let it out
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except (Exception, SystemExit, KeyboardInterrupt, CallStopped) as error:
             # A tool that calls sys.exit() must not end the agent.
             raise self._error(error) from error
         return result_text(value, self.name, self._result_chars)
 
     async def _run(self, given: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self._function):
-            return await self._function(**given)
+            return await in_task(self._function(**given), self.name)
         value = await in_thread(self._function, **given)
-        return await value if inspect.isawaitable(value) else value
+        return await in_task(value, self.name) if inspect.isawaitable(value) else value
 
     def _late(self) -> str:
         unsure = (
@@ -160,6 +195,10 @@ class Tool:
         return _empty, (), self.__dict__
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _named(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name, None)
 
@@ -178,6 +217,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     effect: Effect = "none",
+    on_unknown: OnUnknown | None = None,
     approval: bool = False,
     timeout_s: float | None = None,
     result_chars: int = RESULT_CHARS,
@@ -192,13 +232,19 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     - `effect`: what a call changes (see `Effect`). The default is `none`: the call only reads, so it is
       simply repeated after a crash. Say `once` for whatever must not happen twice, such as a payment.
+    - `on_unknown`: what is done with a `once` call that was begun and has no result, since its process died
+      (see `OnUnknown`). The default is `ask`: the run waits for a person's decision.
     - `approval`: a person decides on each call before it is made.
-    - `timeout_s`: seconds after which the model is told that the call was stopped.
+    - `timeout_s`: seconds after which the call is stopped and the model told so.
     - `result_chars`: how many characters of a result the model is given; the rest is cut, with a notice.
 
     Raises DefinitionError for a function a model cannot be told about: no description, a parameter
-    without a type, `*args`.
+    without a type, `*args`; and for options that there are none of or that contradict each other.
     """
+    known = inspect.signature(Tool).parameters.keys() - {"function"}
+    wrong = next((name for name in options if name not in known), None)
+    if wrong is not None:
+        raise DefinitionError(f"@tool has no option {wrong!r}", hint=f"There is: {', '.join(sorted(known))}.")
     if function is None:
         return lambda decorated: Tool(decorated, **options)
     return Tool(function)
