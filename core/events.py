@@ -44,6 +44,28 @@ class StepRecorded:
 
 
 @frozen
+class StepReserved:
+    """A model call may use as much as the step's usage says, and waits until the run's budget has room for it.
+
+    `step` is the call's intent.
+    """
+
+    step: Step
+
+
+@frozen
+class TurnParked:
+    """An open turn only waits for what it asked, and is not held by any process any more.
+
+    `pending` are the places of the asks it waited for: one may have been answered meanwhile.
+    """
+
+    run_id: str
+    turn_id: str
+    pending: tuple[tuple[str, int], ...]
+
+
+@frozen
 class TurnFinished:
     """A turn ends with its one reply or error; `body` is the JSON text of the answer, or of the error."""
 
@@ -71,7 +93,16 @@ class CancelRequested:
     at: float
 
 
-Event = RunStarted | MessageSent | StepRecorded | TurnFinished | DeadlinePassed | CancelRequested
+Event = (
+    RunStarted
+    | MessageSent
+    | StepRecorded
+    | StepReserved
+    | TurnParked
+    | TurnFinished
+    | DeadlinePassed
+    | CancelRequested
+)
 
 
 # --- commands ----------------------------------------------------------------------------------------
@@ -96,6 +127,38 @@ class Deliver:
     """Hand an ask to its receiver, as a new turn."""
 
     envelope: Envelope
+
+
+@frozen
+class DeliverAgain:
+    """Hand an open turn to its receiver again, with all that it has recorded."""
+
+    turn_id: str
+
+
+@frozen
+class Park:
+    """Ask for a turn to be parked as soon as it only waits: a person has to say something first."""
+
+    turn_id: str
+    receiver: str
+
+
+@frozen
+class Grant:
+    """The budget has room for the model call: the turn may make it."""
+
+    turn_id: str
+    receiver: str
+    key: str
+    nth: int
+
+
+@frozen
+class Wait:
+    """Nothing of the run can go on before a person has replied: keep it so, and let go of it."""
+
+    usage: RunUsage
 
 
 @frozen
@@ -143,4 +206,16 @@ class EndRun:
     at: float
 
 
-Command = KeepEnvelope | KeepStep | Deliver | Resolve | Recall | CancelTurn | EndRun
+Command = (
+    KeepEnvelope
+    | KeepStep
+    | Deliver
+    | DeliverAgain
+    | Park
+    | Grant
+    | Wait
+    | Resolve
+    | Recall
+    | CancelTurn
+    | EndRun
+)

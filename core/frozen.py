@@ -19,6 +19,8 @@ def frozen(cls: type[T]) -> type[T]:
     """A frozen, slotted, keyword-only dataclass."""
     made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
     names = [f.name for f in fields(made)]  # type: ignore[arg-type]
+    if not names:
+        return made  # it says all by its type
     setters: list[Callable[[Any, Any], None]] = [vars(made)[name].__set__ for name in names]
     get = attrgetter(*names)
 

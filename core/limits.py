@@ -8,7 +8,6 @@ from typing import Any
 from callsheet.core.errors import DefinitionError
 from callsheet.core.frozen import frozen, names_of
 
-
 _COUNTS = (
     "model_calls_per_turn", "turns", "messages", "parallel_tool_calls", "budget_tokens", "repeated_tool_calls",
 )  # fmt: skip

@@ -3,14 +3,17 @@
 Pure: times and ids come in with the events, and what is to be done goes out as commands, which the
 coordinator journals and performs. Delivery is at least once, so every event may come twice, and late
 events may come for turns that are over: those change nothing. What can never happen fails loudly.
+
+A question to a person is an ask like any other, whose turn no process takes. While one is open, turns that
+only wait are parked; when all are, the run waits, and nothing of it is held anywhere but in the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from callsheet.core.budget import reserve, room_for_waiting, settle
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import CallsheetError, CancelledError, LimitError
 from callsheet.core.events import (
@@ -20,75 +23,33 @@ from callsheet.core.events import (
     Command,
     DeadlinePassed,
     Deliver,
+    DeliverAgain,
     EndRun,
     Event,
     KeepEnvelope,
     KeepStep,
     MessageSent,
+    Park,
     Recall,
     Resolve,
     RunStarted,
     RunStatus,
     StepRecorded,
+    StepReserved,
     TurnFinished,
+    TurnParked,
+    Wait,
 )
-from callsheet.core.frozen import frozen
 from callsheet.core.ids import reply_envelope_id
-from callsheet.core.limits import Limits, RunUsage
-from callsheet.core.records import Envelope, Step
+from callsheet.core.records import Envelope, is_question
+from callsheet.core.state import OpenTurn, RunState
+from callsheet.core.stopping import limited, over_budget, stop
 
-Decision = tuple["RunState", tuple[Command, ...]]
+Decision = tuple[RunState, tuple[Command, ...]]
 
 
 class IllegalEventError(AssertionError):
     """An event that can never happen in this state: a bug in whoever sent it."""
-
-
-@frozen
-class OpenTurn:
-    """A turn that is not finished: the ask that began it, and the steps of it that are recorded."""
-
-    envelope: Envelope
-    done: frozenset[tuple[str, int]] = frozenset()
-    model_calls: int = 0
-
-
-@frozen
-class RunState:
-    """All that deciding needs to know of a run. A turn that is neither open nor new is finished."""
-
-    run_id: str
-    status: RunStatus
-    root: Envelope
-    limits: Limits
-    open: Mapping[str, OpenTurn] = field(default_factory=dict)
-    turns: int = 0
-    messages: int = 0
-    usage: RunUsage = field(default_factory=RunUsage)
-
-    def after(
-        self,
-        open_turns: Mapping[str, OpenTurn],
-        *,
-        status: RunStatus | None = None,
-        turns: int = 0,
-        messages: int = 0,
-        usage: RunUsage | None = None,
-    ) -> RunState:
-        """The next state: with these open turns, and so many turns and messages more.
-
-        By hand, since `dataclasses.replace` costs more than all else that deciding does.
-        """
-        return RunState(
-            run_id=self.run_id,
-            status=status or self.status,
-            root=self.root,
-            limits=self.limits,
-            open=open_turns,
-            turns=self.turns + turns,
-            messages=self.messages + messages,
-            usage=usage or self.usage,
-        )
 
 
 def start(event: RunStarted) -> Decision:
@@ -116,58 +77,15 @@ def decide(state: RunState, event: Event) -> Decision:
     return handler(state, event)
 
 
-def rebuild(
-    root: Envelope, limits: Limits, status: RunStatus, envelopes: Iterable[Envelope], steps: Iterable[Step]
-) -> RunState:
-    """The state of a run from its journal alone, as a restarted coordinator needs it."""
-    asks: dict[str, Envelope] = {}
-    answered: set[str] = set()
-    messages = 0
-    for envelope in envelopes:
-        messages += 1
-        if envelope.kind == "ask":
-            asks[envelope.id] = envelope
-        else:
-            answered.add(envelope.reply_to)
-    usage = RunUsage()
-    done: dict[str, set[tuple[str, int]]] = {}
-    calls: dict[str, int] = {}
-    for step in steps:
-        if step.state == "intent":
-            continue
-        done.setdefault(step.turn_id, set()).add(step.place)
-        if step.usage is not None:
-            usage = usage.plus(step.usage)
-        if step.kind == "llm":
-            calls[step.turn_id] = calls.get(step.turn_id, 0) + 1
-    for id_, ask in asks.items():
-        if id_ in answered and ask.cause:
-            done.setdefault(ask.cause, set()).add((ask.step_key, ask.step_nth))
-    open_turns = {
-        id_: OpenTurn(envelope=ask, done=frozenset(done.get(id_, ())), model_calls=calls.get(id_, 0))
-        for id_, ask in asks.items()
-        if id_ not in answered and status not in ENDED
-    }
-    orphans = {id_ for id_ in open_turns if not _is_awaited(id_, open_turns, root.id)}
-    return RunState(
-        run_id=root.run_id,
-        status=status,
-        root=root,
-        limits=limits,
-        turns=len(asks),
-        messages=messages,
-        usage=usage,
-        open={id_: turn for id_, turn in open_turns.items() if id_ not in orphans},
-    )
-
-
-def _is_awaited(turn_id: str, turns: Mapping[str, OpenTurn], root_id: str) -> bool:
-    while turn_id != root_id:
-        turn = turns.get(turn_id)
-        if turn is None:
-            return False
-        turn_id = turn.envelope.cause
-    return True
+def take_up(state: RunState) -> tuple[Command, ...]:
+    """What gets a run going again whose state was rebuilt: each turn that is neither parked nor a person's."""
+    turns = [turn for turn in state.open.values() if not turn.parked and not is_question(turn.envelope)]
+    again: list[Command] = []
+    for turn in turns:
+        again.append(DeliverAgain(turn_id=turn.envelope.id))
+        if state.questions:
+            again.append(Park(turn_id=turn.envelope.id, receiver=turn.envelope.receiver))
+    return tuple(again)
 
 
 # --- what each event does to a run that is going on ---------------------------------------------------
@@ -183,12 +101,19 @@ def _message_sent(state: RunState, event: MessageSent) -> Decision:
         return state, (Recall(turn_id=envelope.cause, key=place[0], nth=place[1]),)
     limits = state.limits
     if state.turns >= limits.turns:
-        return _limited(state, "turns", limits.turns, state.turns, envelope.at)
+        return limited(state, "turns", limits.turns, state.turns, envelope.at)
     if state.messages >= limits.messages:
-        return _limited(state, "messages", limits.messages, state.messages, envelope.at)
+        return limited(state, "messages", limits.messages, state.messages, envelope.at)
     opened = {**state.open, envelope.id: OpenTurn(envelope=envelope)}
+    keep = KeepEnvelope(envelope=envelope)
+    if is_question(envelope):
+        after = state.after(opened, turns=1, messages=1, questions=state.questions + 1)
+        return after, (keep, *_parks(opened))
     after = state.after(opened, turns=1, messages=1)
-    return after, (KeepEnvelope(envelope=envelope), Deliver(envelope=envelope))
+    deliver = Deliver(envelope=envelope)
+    if state.questions:
+        return after, (keep, deliver, Park(turn_id=envelope.id, receiver=envelope.receiver))
+    return after, (keep, deliver)
 
 
 def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
@@ -203,14 +128,39 @@ def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
     turn = OpenTurn(envelope=turn.envelope, done=turn.done | {step.place}, model_calls=calls)
     usage = state.usage.plus(step.usage) if step.usage is not None else state.usage
     after = state.after({**state.open, step.turn_id: turn}, usage=usage)
+    commands: tuple[Command, ...] = (keep,)
+    if state.reserved:
+        after, granted = settle(after, step.turn_id, step.place)
+        commands = (keep, *granted)
     limits = state.limits
-    if limits.budget_usd is not None and usage.cost_usd > limits.budget_usd:
-        over = _limited(after, "budget_usd", limits.budget_usd, usage.cost_usd, step.ended)
-    elif calls > limits.model_calls_per_turn:
-        over = _limited(after, "model_calls_per_turn", limits.model_calls_per_turn, calls, step.ended)
-    else:
-        return after, (keep,)
-    return over[0], (keep, *over[1])
+    over = over_budget(after, step.ended)
+    if over is None and calls > limits.model_calls_per_turn:
+        over = limited(after, "model_calls_per_turn", limits.model_calls_per_turn, calls, step.ended)
+    if over is None and state.waiting_calls:
+        over = room_for_waiting(after, step.ended)
+    return (after, commands) if over is None else (over[0], (keep, *over[1]))
+
+
+def _step_reserved(state: RunState, event: StepReserved) -> Decision:
+    step = event.step
+    turn = state.open.get(step.turn_id)
+    if turn is None or step.place in turn.done:
+        return state, ()
+    return reserve(state, turn, step)
+
+
+def _turn_parked(state: RunState, event: TurnParked) -> Decision:
+    turn = state.open.get(event.turn_id)
+    if turn is None or turn.parked:
+        return state, ()
+    if any(place in turn.done for place in event.pending):
+        # The answer was on its way to a process that holds the turn no more.
+        return state, _again(state, turn)
+    parked = OpenTurn(
+        envelope=turn.envelope, done=turn.done, model_calls=turn.model_calls, parked=True
+    )  # fmt: skip
+    after = state.after({**state.open, event.turn_id: parked})
+    return _wait_if_all_do(after, ())
 
 
 def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
@@ -230,13 +180,16 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         at=event.at,
     )
     left, cancels = _close(state.open, ask.id, "the turn that asked is over")
+    if state.reserved or state.waiting_calls:
+        state = state.without_reservations(left)
+    questions = sum(is_question(open_.envelope) for open_ in left.values()) if state.questions else 0
     keep = KeepEnvelope(envelope=reply)
     if ask.id == state.root.id:
-        after = state.after(left, messages=1)
+        after = state.after(left, messages=1, questions=questions)
         if event.kind == "reply":
-            ended = _end(after, "done", event.at, output=event.body)
+            ended = end(after, "done", event.at, output=event.body)
         else:
-            ended = _end(after, _status_of(event.body), event.at, error=from_json(event.body))
+            ended = end(after, _status_of(event.body), event.at, error=from_json(event.body))
         return ended[0], (keep, *cancels, *ended[1])
     asker = left[ask.cause]
     left[ask.cause] = OpenTurn(
@@ -244,30 +197,42 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         done=asker.done | {(ask.step_key, ask.step_nth)},
         model_calls=asker.model_calls,
     )
-    after = state.after(left, messages=1)
-    resolve = Resolve(
-        turn_id=ask.cause,
-        receiver=ask.sender,
-        key=ask.step_key,
-        nth=ask.step_nth,
-        kind=event.kind,
-        body=event.body,
-    )
-    return after, (keep, *cancels, resolve)
+    after = state.after(left, messages=1, questions=questions)
+    commands: tuple[Command, ...]
+    if asker.parked:
+        commands = (keep, *cancels, *_again(after, asker))
+    else:
+        resolve = Resolve(
+            turn_id=ask.cause,
+            receiver=ask.sender,
+            key=ask.step_key,
+            nth=ask.step_nth,
+            kind=event.kind,
+            body=event.body,
+        )
+        commands = (keep, *cancels, resolve)
+    if state.waiting_calls:
+        over = room_for_waiting(after, event.at)
+        if over is not None:
+            return over[0], (*commands, *over[1])
+    return after, commands
 
 
 def _deadline_passed(state: RunState, event: DeadlinePassed) -> Decision:
     allowed = state.limits.deadline_s or 0.0
-    return _limited(state, "deadline_s", allowed, event.at - state.root.at, event.at)
+    return limited(state, "deadline_s", allowed, event.at - state.root.at, event.at)
 
 
 def _cancel_requested(state: RunState, event: CancelRequested) -> Decision:
-    error = CancelledError(event.reason or "the run was cancelled", run_id=state.run_id)
-    return _stop(state, "cancelled", error, event.at)
+    error = CancelledError(
+        event.reason or "the run was cancelled", run_id=state.run_id,
+        hint=f"`callsheet resume {state.run_id}` goes on where it was stopped.",
+    )  # fmt: skip
+    return stop(state, "cancelled", error, event.at)
 
 
 def _ignored(state: RunState, event: Event) -> Decision:
-    """Late news for a run that is over; whoever works on it has been told to stop."""
+    """Late news for a run that is over, or waits; whoever works on it has been told to stop."""
     return state, ()
 
 
@@ -276,19 +241,44 @@ Handler = Callable[[RunState, Any], Decision]
 TRANSITIONS: dict[tuple[str, type], Handler] = {
     ("running", MessageSent): _message_sent,
     ("running", StepRecorded): _step_recorded,
+    ("running", StepReserved): _step_reserved,
+    ("running", TurnParked): _turn_parked,
     ("running", TurnFinished): _turn_finished,
     ("running", DeadlinePassed): _deadline_passed,
     ("running", CancelRequested): _cancel_requested,
     **{
         (status, kind): cast("Handler", _ignored)
-        for status in sorted(ENDED)
-        for kind in (MessageSent, StepRecorded, TurnFinished, DeadlinePassed, CancelRequested)
+        for status in sorted(ENDED | {"waiting"})
+        for kind in (
+            MessageSent, StepRecorded, StepReserved, TurnParked, TurnFinished, DeadlinePassed, CancelRequested,
+        )
     },
-}
-"""Every legal (status, event); the rest fails. `waiting` has no way in yet: nothing can ask a person."""
+}  # fmt: skip
+"""Every legal (status, event); the rest fails. A waiting run is woken by being rebuilt from its journal."""
 
 
 # --- helpers -----------------------------------------------------------------------------------------
+
+
+def _parks(turns: Mapping[str, OpenTurn]) -> list[Park]:
+    return [
+        Park(turn_id=id_, receiver=turn.envelope.receiver)
+        for id_, turn in turns.items()
+        if not turn.parked and not is_question(turn.envelope)
+    ]
+
+
+def _again(state: RunState, turn: OpenTurn) -> tuple[Command, ...]:
+    again = DeliverAgain(turn_id=turn.envelope.id)
+    if not state.questions:
+        return (again,)
+    return again, Park(turn_id=turn.envelope.id, receiver=turn.envelope.receiver)
+
+
+def _wait_if_all_do(state: RunState, commands: tuple[Command, ...]) -> Decision:
+    if not state.questions or not all(t.parked or is_question(t.envelope) for t in state.open.values()):
+        return state, commands
+    return state.after(state.open, status="waiting"), (*commands, Wait(usage=state.usage))
 
 
 def _close(
@@ -318,30 +308,10 @@ def _status_of(error_body: str) -> RunStatus:
     return "cancelled" if isinstance(error, CancelledError) else "failed"
 
 
-def _limited(state: RunState, limit: str, allowed: float, used: float, at: float) -> Decision:
-    error = LimitError(
-        f"the run stopped at its limit {limit} = {allowed:g}",
-        run_id=state.run_id,
-        limit=limit,
-        allowed=allowed,
-        used=used,
-        hint="Raise the limit to let it do more; what was finished is kept in the journal.",
-    )
-    return _stop(state, "limited", error, at)
-
-
-def _stop(state: RunState, status: RunStatus, error: CallsheetError, at: float) -> Decision:
-    cancels = tuple(
-        CancelTurn(turn_id=id_, receiver=turn.envelope.receiver, reason=error.message)
-        for id_, turn in state.open.items()
-    )
-    after, commands = _end(state, status, at, error=error.to_dict())
-    return after, (*cancels, *commands)
-
-
-def _end(
+def end(
     state: RunState, status: RunStatus, at: float, *, output: str | None = None, error: Any = None
 ) -> Decision:
+    """The run is over."""
     after = state.after({}, status=status)
-    end = EndRun(run_id=state.run_id, status=status, output=output, error=error, usage=state.usage, at=at)
-    return after, (end,)
+    over = EndRun(run_id=state.run_id, status=status, output=output, error=error, usage=state.usage, at=at)
+    return after, (over,)

@@ -94,7 +94,8 @@ class CoordinatorActor(_Actor):
     def __init__(self, config: HostConfig) -> None:
         super().__init__(config, COORDINATOR)
         synchronous = cast("Literal['normal', 'full']", config.synchronous)
-        self._coordinator = Coordinator(Journal(config.journal, synchronous=synchronous))
+        journal = Journal(config.journal, synchronous=synchronous, owner=config.owner)
+        self._coordinator = Coordinator(journal, owner=config.owner)
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
@@ -142,9 +143,15 @@ class ParticipantActor(_Actor):
             card=card, name=spec.name, replica=index, replicas=spec.replicas, handler=spec.factory(),
             transport=ActorTransport(COORDINATOR, handles[COORDINATOR]),
             services={name: caller.request for name, caller in callers.items()},
-            client=client, incarnation=incarnation,
+            client=client, incarnation=incarnation, on_dismissed=self._end,
         )  # fmt: skip
         self._participant.open()
+
+    def _end(self) -> None:
+        import ray
+
+        tracing.flush(1.0)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
     async def ready(self) -> int:
         """Answers when the participant has joined its crew: its process id."""

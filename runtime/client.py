@@ -6,26 +6,30 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, Literal
 
-from callsheet.core.errors import CallsheetError, ClusterError, InfrastructureError
+from callsheet.core.errors import CallsheetError, ClusterError, InfrastructureError, WaitingError
 from callsheet.core.events import EndRun
 from callsheet.core.ids import root_envelope_id
 from callsheet.core.limits import Limits
-from callsheet.core.records import PERSON, Envelope, RunRecord, Step
+from callsheet.core.records import PERSON, Envelope, RunRecord, RunWaits, Step
 from callsheet.runtime.lanes import Lane, LaneDownError, Transport
 from callsheet.runtime.protocol import (
     FLOW,
     Answer,
     CancelRun,
     JournalBroken,
+    Ping,
     Query,
     Refused,
+    ResumeRun,
     RunNews,
     StartRun,
 )
+from callsheet.runtime.upkeep import PING_S
 
-News = Envelope | Step | EndRun
+News = Envelope | Step | RunWaits | EndRun
 
 _IN_THE_JOURNAL = "What was finished is in the journal: `callsheet runs` lists it."
 
@@ -46,7 +50,9 @@ class Client:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._asked: dict[int, tuple[int, Query]] = {}
         self._following: dict[str, asyncio.Queue[News | InfrastructureError | CallsheetError]] = {}
-        self._started: dict[str, tuple[int, StartRun]] = {}
+        self._started: dict[str, tuple[int, StartRun | ResumeRun]] = {}
+        self._seen: dict[str, set[tuple[object, ...]]] = {}
+        self._pinging: asyncio.Task[None] | None = None
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take,
             on_new_server=self._again, on_lost=self._lost,
@@ -55,6 +61,9 @@ class Client:
 
     async def close(self) -> None:
         """Stop listening; whoever follows a run or waits for an answer gets ClusterError."""
+        if self._pinging is not None:
+            self._pinging.cancel()
+            await asyncio.wait([self._pinging])
         await self._lane.close()
         self._fail(ClusterError("the connection to the coordinator is closed", hint=_IN_THE_JOURNAL))
 
@@ -71,6 +80,17 @@ class Client:
         finally:
             del self._answers[id_], self._asked[id_]
 
+    def keep_alive(self) -> None:
+        """Say now and then that this driver is there: the crews that it launched serve until it is gone."""
+
+        async def ping() -> None:
+            while self._lane.lost is None:
+                await asyncio.sleep(PING_S)
+                self._lane.post(Ping())
+
+        if self._pinging is None:
+            self._pinging = asyncio.get_running_loop().create_task(ping())
+
     def start(self, record: RunRecord, limits: Limits, *, watch: Literal["end", "all"] = "end") -> None:
         """Begin a run of the launched crew that `record.launch` names, with `record.input` as its message.
 
@@ -82,16 +102,25 @@ class Client:
             id=root_envelope_id(record.run_id), run_id=record.run_id, kind="ask", sender=PERSON,
             receiver=FLOW, body=record.input, at=record.started,
         )  # fmt: skip
-        self._following[record.run_id] = asyncio.Queue()
-        item = StartRun(record=record, envelope=envelope, limits=limits, watch=watch)
-        self._started[record.run_id] = self._lane.post(item), item
+        self._follow(record.run_id, StartRun(record=record, envelope=envelope, limits=limits, watch=watch))
+
+    def resume(self, item: ResumeRun) -> None:
+        """Go on with a run; follow it as one that was started. Raises ClusterError when the coordinator is gone."""
+        if self._lane.lost is not None:
+            raise self._gone(self._lane.lost)
+        self._follow(item.run_id, item)
+
+    def _follow(self, run_id: str, item: StartRun | ResumeRun) -> None:
+        self._following[run_id] = asyncio.Queue()
+        self._seen[run_id] = set()
+        self._started[run_id] = self._lane.post(item), item
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Stop a run."""
         self._lane.post(CancelRun(run_id=run_id, reason=reason))
 
     async def follow(self, run_id: str) -> AsyncIterator[News]:
-        """What is kept of a started run, as it is kept, until its end (an EndRun). For one follower.
+        """What is kept of a run, as it is kept, until it ends (EndRun) or waits (RunWaits). For one follower.
 
         Raises InfrastructureError when the coordinator or its journal is lost, and the error that a run
         was refused with.
@@ -103,25 +132,28 @@ class Client:
                 if isinstance(news, CallsheetError):
                     raise news
                 yield news
-                if isinstance(news, EndRun):
+                if isinstance(news, (EndRun, RunWaits)):
                     return
         finally:
             # A generator that was left early ends late: the run may have another follower by then.
             if self._following.get(run_id) is queue:
                 del self._following[run_id]
                 self._started.pop(run_id, None)
+                self._seen.pop(run_id, None)
 
     async def end(self, run_id: str) -> EndRun:
-        """Wait for the end of a started run."""
+        """Wait for the end of a started run. Raises WaitingError if it comes to wait for a person."""
         async for news in self.follow(run_id):
             if isinstance(news, EndRun):
                 return news
+            if isinstance(news, RunWaits):
+                raise WaitingError(f"run {run_id} waits for a person", run_id=run_id)
         raise ClusterError(f"run {run_id} ended without an end")
 
     def _take(self, item: Any) -> None:
         match item:
             case RunNews(run_id=run_id, record=record):
-                if run_id in self._following:
+                if run_id in self._following and not self._has_seen(run_id, record):
                     self._following[run_id].put_nowait(record)
             case Refused(run_id=run_id, error=error):
                 if run_id in self._following:
@@ -138,11 +170,26 @@ class Client:
             case _:
                 raise TypeError(f"a client does not take {type(item).__name__}")
 
+    def _has_seen(self, run_id: str, record: News) -> bool:
+        """A coordinator that takes another's place tells all of a run again."""
+        if isinstance(record, Envelope):
+            key: tuple[object, ...] = (record.id,)
+        elif isinstance(record, Step):
+            key = record.turn_id, record.key, record.nth, record.state
+        else:
+            return False
+        seen = self._seen[run_id]
+        if key in seen:
+            return True
+        seen.add(key)
+        return False
+
     def _again(self) -> None:
         # The lane itself sends again what the lost coordinator had not taken.
         for run_id, (number, item) in self._started.items():
             if number <= self._lane.acked:
-                self._started[run_id] = self._lane.post(item), item
+                again = replace(item, again=True) if isinstance(item, ResumeRun) else item
+                self._started[run_id] = self._lane.post(again), again
         for id_, (number, query) in self._asked.items():
             if number <= self._lane.acked:
                 self._asked[id_] = self._lane.post(query), query

@@ -10,28 +10,43 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from callsheet.core.canonical import to_json
-from callsheet.core.errors import AgentError, CallsheetError, ClusterError, DefinitionError, JournalError
+from callsheet.core.errors import (
+    AgentError,
+    CallsheetError,
+    ClusterError,
+    DefinitionError,
+    JournalError,
+    RunTakenError,
+)
 from callsheet.core.events import (
     CancelRequested,
     CancelTurn,
     Command,
     DeadlinePassed,
     Deliver,
+    DeliverAgain,
     EndRun,
+    Grant,
     KeepEnvelope,
     KeepStep,
     MessageSent,
+    Park,
     Recall,
     Resolve,
     RunStarted,
     StepRecorded,
+    StepReserved,
     TurnFinished,
+    TurnParked,
+    Wait,
 )
-from callsheet.core.records import Envelope
+from callsheet.core.limits import RunUsage
+from callsheet.core.records import Envelope, RunWaits, is_question
 from callsheet.core.run_state import decide, start
 from callsheet.runtime.group_commit import GroupCommit
 from callsheet.runtime.journal import Journal, end_of
@@ -40,19 +55,26 @@ from callsheet.runtime.members import Members
 from callsheet.runtime.protocol import (
     Answer,
     CancelRun,
+    Dismissed,
     Join,
     JournalBroken,
+    Leaving,
+    ParkTurn,
+    Ping,
     Query,
     Refused,
+    ResumeRun,
     RunNews,
     StartRun,
     StepAnswered,
+    StepGranted,
     TurnGiven,
     TurnStopped,
 )
 from callsheet.runtime.queries import Queries
-from callsheet.runtime.recovery import ActiveRun, run_info, take_up
+from callsheet.runtime.recovery import ActiveRun, answer, check_question, resume, run_info, take_up
 from callsheet.runtime.trace import trace_message, trace_run
+from callsheet.runtime.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -77,17 +99,22 @@ class Coordinator:
     run from the journal when it first hears of it.
     """
 
-    def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, journal: Journal, *, owner: str = "", clock: Callable[[], float] = time.time) -> None:
         self._journal = journal
+        self._owner = owner
         self._clock = clock
         self._born = time.monotonic()
         self._lanes = LaneServer(self._receive)
         self._members = Members()
         self._runs: dict[str, ActiveRun] = {}
         self._past: dict[str, None] = {}
-        self._early: dict[str, dict[str, tuple[Port, StartRun, asyncio.TimerHandle]]] = {}
+        self._early: dict[str, dict[str, tuple[Port, StartRun | ResumeRun, asyncio.TimerHandle]]] = {}
         self._commits = GroupCommit(journal, self._tell_broken)
         self._queries = Queries(journal, self._members, self._commits.read, self._stop_runs_of)
+        self._upkeep = Upkeep(
+            journal, self._commits, self._members, self._lanes,
+            cancel=self._cancel, busy=self._busy_launches, dismiss=self._dismiss,
+        )  # fmt: skip
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane."""
@@ -100,6 +127,7 @@ class Coordinator:
         for timer in timers:
             if timer is not None:
                 timer.cancel()
+        await self._upkeep.close()
         await self._commits.close()
 
     # --- what comes in -------------------------------------------------------------------------------
@@ -114,16 +142,24 @@ class Coordinator:
                     self._event(envelope.run_id, item)
                 case StepRecorded(step=step):
                     self._event(step.run_id, item)
-                case TurnFinished(run_id=run_id):
+                case TurnFinished(run_id=run_id) | TurnParked(run_id=run_id):
                     self._event(run_id, item)
+                case StepReserved(step=step):
+                    self._event(step.run_id, item)
                 case StartRun():
                     self._start(port, item)
+                case ResumeRun():
+                    self._resume(port, item)
                 case Join():
                     self._join(port, item)
+                case Leaving(card=card):
+                    self._members.leave(card, port.client)
                 case CancelRun(run_id=run_id, reason=reason):
-                    self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+                    self._cancel(run_id, reason)
                 case Query():
                     self._ask(port, item)
+                case Ping():
+                    self._upkeep.begin()
                 case _:
                     raise TypeError(f"the coordinator does not take {type(item).__name__}")
         number = first + len(items) - 1
@@ -134,28 +170,77 @@ class Coordinator:
         # Only who talked to a predecessor can have begun the run with it.
         known = self._run(run_id) if port.returning else self._runs.get(run_id)
         if known is not None:
-            known.watchers[port.client] = item.watch
+            self._watch(known, port, item.watch)
             return
         if run_id in self._past and self._tell_end(port, run_id):
             return
         launch = item.record.launch
         if launch not in self._members.launches:
-            early = self._early.setdefault(launch, {})
-            if port.returning and run_id not in early:
-                # It served with a predecessor of this coordinator, and its participants are on their way.
-                wait = max(0.0, self._born + REJOIN_S - time.monotonic())
-                timer = asyncio.get_running_loop().call_later(wait, self._refuse, port, launch, run_id)
-                early[run_id] = port, item, timer
-            elif run_id not in early:
-                self._refuse(port, launch, run_id)
+            self._come_early(port, launch, run_id, item)
             return
         state, commands = start(RunStarted(envelope=item.envelope, limits=item.limits))
-        info = run_info(item.record, item.limits)
-        run = ActiveRun(state=state, record=item.record, info=info, watchers={port.client: item.watch})
+        record = replace(item.record, owner=self._owner, since=item.record.started)
+        run = ActiveRun(state=state, record=record, info=run_info(record, item.limits))
+        run.watchers[port.client] = item.watch
         self._activate(run)
-        self._commits.keep(item.record)
+        self._commits.keep(record)
         self._commits.after(lambda: trace_message(item.envelope, run.info))
         self._perform(run, commands)
+
+    def _resume(self, port: Port, item: ResumeRun) -> None:
+        async def go() -> None:
+            try:
+                await self._resume_now(port, item)
+            except CallsheetError as error:
+                port.push(Refused(run_id=item.run_id, error=error.to_dict()))
+            except Exception as error:  # whoever asked is waiting
+                log.exception("run %s could not be resumed", item.run_id)
+                fault = ClusterError(f"the coordinator could not resume run {item.run_id}: {error}")
+                port.push(Refused(run_id=item.run_id, error=fault.to_dict()))
+
+        self._commits.after(go)
+
+    async def _resume_now(self, port: Port, item: ResumeRun) -> None:
+        run_id = item.run_id
+        if item.launch not in self._members.launches:
+            self._come_early(port, item.launch, run_id, item)
+            return
+        known = self._run(run_id) if item.again else self._runs.get(run_id)
+        if known is not None and known.record.launch not in self._members.launches:
+            del self._runs[run_id]  # its crew is gone, and another is there for it
+            known = None
+        if known is not None:
+            if item.reply is not None:
+                questions = [id_ for id_, turn in known.state.open.items() if is_question(turn.envelope)]
+                check_question(run_id, item.reply[0], questions)
+            elif not item.again:
+                raise RunTakenError(
+                    f"run {run_id} is going on already", run_id=run_id,
+                    hint=f"`callsheet watch {run_id}` follows it.",
+                )  # fmt: skip
+            self._watch(known, port, item.watch)
+            if item.reply is not None:
+                self._event(run_id, answer(item, self._clock()))
+            return
+        if item.again and run_id in self._past and self._tell_end(port, run_id):
+            return
+        found = await self._commits.read(lambda: resume(self._journal, item, self._owner, self._clock()))
+        self._past.pop(run_id, None)
+        found.run.watchers[port.client] = item.watch
+        self._activate(found.run)
+        self._commits.keep(found.keep)
+        self._perform(found.run, found.commands)
+
+    def _come_early(self, port: Port, launch: str, run_id: str, item: StartRun | ResumeRun) -> None:
+        """A run for a crew that is not here: refused, unless the crew is on its way."""
+        early = self._early.setdefault(launch, {})
+        if port.returning and run_id not in early:
+            # It served with a predecessor of this coordinator, and its participants are on their way.
+            wait = max(0.0, self._born + REJOIN_S - time.monotonic())
+            timer = asyncio.get_running_loop().call_later(wait, self._refuse, port, launch, run_id)
+            early[run_id] = port, item, timer
+        elif run_id not in early:
+            self._refuse(port, launch, run_id)
 
     def _refuse(self, port: Port, launch: str, run_id: str) -> None:
         self._early[launch].pop(run_id, None)
@@ -164,16 +249,35 @@ class Coordinator:
         )
         port.push(Refused(run_id=run_id, error=error.to_dict()))
 
+    def _watch(self, run: ActiveRun, port: Port, watch: Literal["end", "all"]) -> None:
+        """Tell a client of a run that is going on; of all that it may have missed, too."""
+        run_id = run.record.run_id
+        run.watchers[port.client] = watch
+
+        async def catch_up() -> None:
+            def read() -> list[Any]:
+                return [*self._journal.envelopes(run_id), *self._journal.steps(run_id)]
+
+            for record in await self._commits.read(read):
+                port.push(RunNews(run_id=run_id, record=record))
+
+        if watch == "all":
+            self._commits.after(catch_up)
+
     def _tell_end(self, port: Port, run_id: str) -> bool:
         """Tell a client that missed it how its run ended; False if that is not known after all."""
         kept = self._commits.read_now(lambda: self._journal.run(run_id))
         if kept is not None and kept.ended is not None:
             port.push(RunNews(run_id=run_id, record=end_of(kept)))
+        elif kept is not None and kept.status == "waiting":
+            end = end_of(kept)
+            port.push(RunNews(run_id=run_id, record=RunWaits(run_id=run_id, usage=end.usage, at=end.at)))
         return kept is not None
 
     def _activate(self, run: ActiveRun) -> None:
         run_id = run.state.run_id
         self._runs[run_id] = run
+        self._upkeep.begin()
         if run.info.deadline is not None:
             passed = DeadlinePassed(run_id=run_id, at=run.info.deadline)
             wait = max(0.0, run.info.deadline - self._clock())
@@ -187,8 +291,8 @@ class Coordinator:
         record = self._commits.read_now(lambda: self._journal.run(run_id))
         if record is None:
             return None
-        if record.ended is not None:
-            self._past[run_id] = None
+        if record.ended is not None or record.status == "waiting" or record.owner not in ("", self._owner):
+            self._past[run_id] = None  # over, or somebody else's by now
             return None
         again: ActiveRun | None = self._commits.read_now(lambda: take_up(self._journal, record))
         if again is not None:
@@ -202,8 +306,12 @@ class Coordinator:
         run.state, commands = decide(run.state, event)
         self._perform(run, commands)
 
+    def _cancel(self, run_id: str, reason: str) -> None:
+        self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+
     def _join(self, port: Port, item: Join) -> None:
         launch = item.card.name
+        self._upkeep.begin()
         died = self._members.has_died(item, port.client)
         if self._members.join(item, port.client):
             for record in self._commits.read_now(lambda: self._journal.unended(launch)) or ():
@@ -214,11 +322,21 @@ class Coordinator:
                     continue
                 if died and run.count_death(turn_id) >= DEATHS:
                     self._give_up(run, turn_id, item.name)
-                else:
+                elif not turn.parked:
                     self._commits.after(partial(self._give_again, turn_id, run.state.run_id))
-        for early_port, start_run, timer in self._early.pop(launch, {}).values():
+                    if run.state.questions:
+                        self._to_taker(run, turn.envelope.receiver, turn_id, ParkTurn(turn_id=turn_id))
+        for run_id, turn_id in item.turns:
+            held = self._run(run_id)
+            if held is None or turn_id not in held.state.open:
+                stopped = TurnStopped(turn_id=turn_id, reason="the run is over")
+                self._commits.after(partial(port.push, stopped))
+        for early_port, early, timer in self._early.pop(launch, {}).values():
             timer.cancel()
-            self._start(early_port, start_run)
+            if isinstance(early, StartRun):
+                self._start(early_port, early)
+            else:
+                self._resume(early_port, early)
 
     def _give_up(self, run: ActiveRun, turn_id: str, name: str) -> None:
         """A turn that only ever ends its process is answered with an error."""
@@ -239,8 +357,15 @@ class Coordinator:
         """Nobody serves them any more: waiting for their deadline would help no one."""
         for run in list(self._runs.values()):
             if run.info.launch == launch:
-                reason, run_id = f"the crew {launch} was stopped", run.record.run_id
-                self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+                self._cancel(run.record.run_id, f"the crew {launch} was stopped")
+
+    def _busy_launches(self) -> set[str]:
+        return {run.info.launch for run in self._runs.values()} | set(self._early)
+
+    def _dismiss(self, launch: str) -> None:
+        for client in self._members.clients_of(launch):
+            self._push(client, Dismissed())
+        self._members.remove_launch(launch)
 
     def _ask(self, port: Port, item: Query) -> None:
         async def answer() -> None:
@@ -268,6 +393,15 @@ class Coordinator:
                     self._tell(run, step)
                 case Deliver(envelope=envelope):
                     self._commits.after(partial(self._give, run, envelope))
+                case DeliverAgain(turn_id=turn_id):
+                    self._commits.after(partial(self._give_again, turn_id, run.state.run_id))
+                case Park(turn_id=turn_id, receiver=receiver):
+                    self._to_taker(run, receiver, turn_id, ParkTurn(turn_id=turn_id))
+                case Grant(turn_id=turn_id, receiver=receiver):
+                    granted = StepGranted(turn_id=turn_id, key=command.key, nth=command.nth)
+                    self._to_taker(run, receiver, turn_id, granted)
+                case Wait(usage=usage):
+                    self._let_wait(run, usage)
                 case Resolve(turn_id=turn_id, receiver=receiver):
                     answered = StepAnswered(
                         turn_id=turn_id,
@@ -310,19 +444,29 @@ class Coordinator:
                 news = RunNews(run_id=run.state.run_id, record=record)
                 self._commits.after(partial(self._push, client, news))
 
+    def _let_wait(self, run: ActiveRun, usage: RunUsage) -> None:
+        """Nothing of it is held any more but what is in the journal."""
+        waits = RunWaits(run_id=run.record.run_id, usage=usage, at=self._clock())
+        self._commits.keep(waits)
+        self._let_go(run, waits)
+
     def _end(self, run: ActiveRun, end: EndRun) -> None:
         self._commits.keep(end)
+        self._commits.after(lambda: trace_run(run.record, end))
+        self._let_go(run, end)
+
+    def _let_go(self, run: ActiveRun, last: EndRun | RunWaits) -> None:
         if run.timer is not None:
             run.timer.cancel()
 
         def tell() -> None:
-            del self._runs[end.run_id]
-            self._past[end.run_id] = None
-            if len(self._past) > PAST_RUNS:
-                del self._past[next(iter(self._past))]
-            trace_run(run.record, end)
+            if self._runs.get(last.run_id) is run:
+                del self._runs[last.run_id]
+                self._past[last.run_id] = None
+                if len(self._past) > PAST_RUNS:
+                    del self._past[next(iter(self._past))]
             for client in run.watchers:
-                self._push(client, RunNews(run_id=end.run_id, record=end))
+                self._push(client, RunNews(run_id=last.run_id, record=last))
 
         self._commits.after(tell)
 

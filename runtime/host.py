@@ -89,10 +89,10 @@ class Host(Protocol):
 
 
 def launch_card(
-    name: str, participants: Sequence[ParticipantSpec], description: dict[str, Any]
+    name: str, participants: Sequence[ParticipantSpec], description: dict[str, Any], driver: str = ""
 ) -> LaunchCard:
     """The card of a new launch."""
     return LaunchCard(
         name=name, id=uuid.uuid4().hex, participants=tuple(spec.name for spec in participants),
-        description=to_json(description),
+        description=to_json(description), driver=driver,
     )  # fmt: skip

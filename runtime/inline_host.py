@@ -5,6 +5,7 @@ For tests, notebooks and debuggers: it starts at once. Nothing survives the proc
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -43,7 +44,9 @@ class InlineHost:
         if self._config.tracing is not None:
             tracing.configure(self._config.tracing)
         synchronous = cast("Literal['normal', 'full']", self._config.synchronous)
-        self._coordinator = Coordinator(Journal(self._config.journal, synchronous=synchronous))
+        owner = f"inline-{os.getpid()}-{self._id}"
+        journal = Journal(self._config.journal, synchronous=synchronous, owner=owner)
+        self._coordinator = Coordinator(journal, owner=owner)
         self._client = Client(self._coordinator.exchange, client=f"inline-{self._id}")
         for spec in services:
             service = self._services[spec.name] = Service(

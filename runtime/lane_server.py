@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ class Port:
     opening: bool = True
     returning: bool = False
     """Whether the client may have talked to a predecessor of this server."""
+    seen: float = 0.0
+    """When its last call came, on the monotonic clock (s)."""
     calls: int = 0
     waiter: asyncio.Future[None] | None = None
     gap: asyncio.Future[None] | None = None
@@ -165,4 +168,5 @@ class LaneServer:
                 port.gap = None
             self._receive(port, number, new)
         port.wanted = max(port.wanted, wanted)
+        port.seen = time.monotonic()
         return await port.answer(session)

@@ -60,6 +60,17 @@ class Members:
         before = None if known is None or known.card.id != item.card.id else known.pids.get(client)
         return before is not None and before != item.pid
 
+    def leave(self, card: LaunchCard, client: str) -> None:
+        """A participant's process goes by its own will: its end is no death."""
+        known = self.launches.get(card.name)
+        if known is not None and known.card.id == card.id:
+            known.pids.pop(client, None)
+
+    def clients_of(self, launch: str) -> list[str]:
+        """All participants of a launch that are there."""
+        known = self.launches.get(launch)
+        return [] if known is None else [c for clients in known.clients.values() for c in clients.values()]
+
     def join(self, item: Join, client: str) -> bool:
         """A participant is there; True if it is the first of its launch that this coordinator hears of."""
         known = self.launches.setdefault(item.card.name, Launch(card=item.card))

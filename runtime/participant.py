@@ -8,15 +8,27 @@ import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from callsheet.core.canonical import to_json
 from callsheet.core.errors import CallsheetError, RunError
-from callsheet.core.events import TurnFinished
+from callsheet.core.events import TurnFinished, TurnParked
 from callsheet.core.ids import reply_envelope_id
 from callsheet.core.records import Envelope
 from callsheet.runtime.lanes import Lane, LaneDownError, Transport
-from callsheet.runtime.protocol import Join, JournalBroken, LaunchCard, StepAnswered, TurnGiven, TurnStopped
+from callsheet.runtime.protocol import (
+    Dismissed,
+    Join,
+    JournalBroken,
+    LaunchCard,
+    Leaving,
+    ParkTurn,
+    StepAnswered,
+    StepGranted,
+    TurnGiven,
+    TurnStopped,
+)
 from callsheet.runtime.services import Call
 from callsheet.runtime.trace import trace_turn
 from callsheet.runtime.turns import Turn
@@ -26,6 +38,9 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Turn], Awaitable[Any]]
 """Handles one message and returns the reply's body (JSON-compatible). What it raises is the reply too."""
 
+
+QUIET_S = 0.02
+"""How long a turn has to have done nothing but wait before it is parked. Parking too soon is harmless."""
 
 FINISHED_TURNS = 10_000
 """How many finished turns a participant remembers, so that none is begun again while its answer travels."""
@@ -53,6 +68,7 @@ class Participant:
         client: str,
         incarnation: str,
         clock: Callable[[], float] = time.time,
+        on_dismissed: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._hello = Join(card=card, name=name, replica=replica, replicas=replicas, pid=os.getpid())
@@ -60,8 +76,12 @@ class Participant:
         self._services = services
         self._clock = clock
         self._turns: dict[str, tuple[Turn, asyncio.Task[None]]] = {}
-        self._stopped: set[str] = set()
-        self._finished: dict[str, None] = {}
+        self._on_dismissed = on_dismissed
+        self._patient: dict[str, asyncio.TimerHandle | None] = {}
+        self._open_gate = asyncio.Event()
+        self._open_gate.set()
+        self._finished: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._join_number = 0
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take, on_new_server=self._join,
@@ -73,10 +93,29 @@ class Participant:
         self._join()
         self._lane.open()
 
+    @property
+    def under_way(self) -> int:
+        """How many steps are being done here."""
+        return sum(turn.under_way for turn, _ in self._turns.values())
+
+    def hold(self) -> None:
+        """Begin no more steps: those that come to one wait."""
+        self._open_gate.clear()
+
+    async def leave(self) -> None:
+        """Tell the coordinator that this process goes, and that its successor is to have its turns.
+
+        When this returns, all that it has recorded is in the journal.
+        """
+        await self._lane.settled(self._lane.post(Leaving(card=self._hello.card)))
+
     async def close(self) -> None:
         """Stop; unfinished turns stay unfinished."""
+        for timer in self._patient.values():
+            if timer is not None:
+                timer.cancel()
         await self._lane.close()
-        tasks = [task for _, task in self._turns.values()]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,7 +125,8 @@ class Participant:
         await self._lane.settled(self._join_number)
 
     def _join(self) -> None:
-        self._join_number = self._lane.post(self._hello)
+        held = tuple((turn.info.run_id, id_) for id_, (turn, _) in self._turns.items())
+        self._join_number = self._lane.post(replace(self._hello, turns=held))
 
     def _lost(self, error: LaneDownError) -> None:
         log.error("%s/%s has lost the coordinator: %s", self._hello.card.name, self._name, error)
@@ -101,11 +141,19 @@ class Participant:
                 held = self._turns.get(turn_id)
                 if held is not None:
                     held[0].answered(item.key, item.nth, item.kind, item.body)
-            case TurnStopped(turn_id=turn_id):
+            case StepGranted(turn_id=turn_id, key=key, nth=nth):
                 held = self._turns.get(turn_id)
                 if held is not None:
-                    self._stopped.add(turn_id)
-                    held[1].cancel()
+                    held[0].granted(key, nth)
+            case TurnStopped(turn_id=turn_id):
+                self._drop(turn_id)
+            case ParkTurn(turn_id=turn_id):
+                held = self._turns.get(turn_id)
+                if held is not None:
+                    self._patient.setdefault(turn_id, None)
+                    self._moved(held[0])
+            case Dismissed():
+                self._on_dismissed()
             case JournalBroken():
                 for _, task in self._turns.values():
                     task.cancel()
@@ -114,17 +162,55 @@ class Participant:
 
     def _begin(self, given: TurnGiven) -> None:
         held = self._turns.get(given.envelope.id)
+        if held is not None and held[0].info.since < given.info.since:
+            self._drop(given.envelope.id)  # of the time before the run was resumed
+            held = None
         if held is not None:
             for step in given.steps:
                 if step.kind == "ask":
                     kind: Literal["reply", "error"] = "error" if step.state == "failed" else "reply"
                     held[0].answered(step.key, step.nth, kind, step.result)
             return
-        if given.envelope.id in self._finished:
+        if self._finished.get(given.envelope.id, -1.0) >= given.info.since:
             return  # our answer is on its way, and whoever gave us the turn again will find it
-        turn = Turn(given.envelope, given.info, self._lane, self._services, given.steps, self._clock)
+        turn = Turn(
+            given.envelope, given.info, self._lane, self._services, given.steps, self._clock,
+            gate=self._gate, moved=self._moved,
+        )  # fmt: skip
         task = asyncio.get_running_loop().create_task(self._handle(turn))
         self._turns[turn.id] = (turn, task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _gate(self) -> None:
+        if not self._open_gate.is_set():
+            await self._open_gate.wait()
+
+    def _drop(self, turn_id: str) -> None:
+        """Stop working on a turn; nothing that its code still does counts."""
+        held = self._turns.pop(turn_id, None)
+        timer = self._patient.pop(turn_id, None)
+        if timer is not None:
+            timer.cancel()
+        if held is not None:
+            held[0].end()
+            held[1].cancel()
+
+    def _moved(self, turn: Turn) -> None:
+        """Park a patient turn once it has only waited for a moment."""
+        if turn.id not in self._patient:
+            return
+        timer = self._patient[turn.id]
+        if timer is not None:
+            timer.cancel()
+        self._patient[turn.id] = asyncio.get_running_loop().call_later(QUIET_S, self._park, turn)
+
+    def _park(self, turn: Turn) -> None:
+        pending = turn.pending
+        if turn.under_way or not pending or turn.id not in self._turns:
+            return
+        self._drop(turn.id)
+        self._lane.post(TurnParked(run_id=turn.info.run_id, turn_id=turn.id, pending=pending))
 
     async def _handle(self, turn: Turn) -> None:
         started = self._clock()
@@ -132,11 +218,8 @@ class Participant:
         try:
             body = to_json(await self._handler(turn))
         except asyncio.CancelledError as error:
-            if turn.id in self._stopped:
-                self._stopped.discard(turn.id)
-                return  # by order of the coordinator, which has told whoever waits
             task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if turn.over or (task is not None and task.cancelling()):
                 raise
             # Nobody cancelled this turn: its own code let out what became of another task.
             kind, body = "error", to_json(_failure(self._name, error).to_dict())
@@ -148,9 +231,14 @@ class Participant:
             log.exception("the turn of %s in run %s failed", self._name, turn.info.run_id)
             kind, body = "error", to_json(_failure(self._name, error).to_dict())
         finally:
-            self._turns.pop(turn.id, None)
+            held = self._turns.get(turn.id)
+            if held is not None and held[0] is turn:  # it may have been given to us again
+                del self._turns[turn.id]
+                self._patient.pop(turn.id, None)
+        if turn.over:
+            return  # stopped or parked, and its code would not have it: what it came to does not count
         at = self._clock()
-        self._finished[turn.id] = None
+        self._finished[turn.id] = turn.info.since
         if len(self._finished) > FINISHED_TURNS:
             del self._finished[next(iter(self._finished))]
         self._lane.post(TurnFinished(run_id=turn.info.run_id, turn_id=turn.id, kind=kind, body=body, at=at))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from callsheet.core.events import EndRun
 from callsheet.core.frozen import frozen
 from callsheet.core.limits import Limits
-from callsheet.core.records import Envelope, RunRecord, Step
+from callsheet.core.records import Envelope, RunRecord, RunWaits, Step
 
 FLOW = "flow"
 """The name of a crew's flow among its participants."""
@@ -25,6 +25,8 @@ class RunInfo:
     limits: Limits
     deadline: float | None
     """Unix time (s) at which the run's work is stopped."""
+    since: float = 0.0
+    """When the present stretch of work began: a run that was resumed takes its failed turns again."""
 
 
 # --- to the coordinator ------------------------------------------------------------------------------
@@ -41,6 +43,8 @@ class LaunchCard:
     id: str
     participants: tuple[str, ...]
     description: str
+    driver: str = ""
+    """The client that it serves and ends with; "" if it is kept until somebody stops it."""
 
 
 @frozen
@@ -52,6 +56,20 @@ class Join:
     replica: int
     replicas: int
     pid: int
+    turns: tuple[tuple[str, str], ...] = ()
+    """(run, turn) of those that it works on."""
+
+
+@frozen
+class Leaving:
+    """A participant ends its process by its own will, and its successor will join: nobody has died."""
+
+    card: LaunchCard
+
+
+@frozen
+class Ping:
+    """A driver is there, though it has nothing to say."""
 
 
 @frozen
@@ -62,6 +80,24 @@ class StartRun:
     envelope: Envelope
     limits: Limits
     watch: Literal["end", "all"] = "end"
+
+
+@frozen
+class ResumeRun:
+    """Go on with a run that ended, waits, or was left by its processes, with a crew that is launched.
+
+    `limits`, `options` and `source` (JSON texts) take the place of the run's own, where given. `reply` is
+    the answer to one of its questions: (id, body). `again` says that the sender has asked before.
+    """
+
+    run_id: str
+    launch: str
+    limits: str = ""
+    options: str = ""
+    source: str = ""
+    reply: tuple[str, str] | None = None
+    watch: Literal["end", "all"] = "end"
+    again: bool = False
 
 
 @frozen
@@ -105,6 +141,27 @@ class StepAnswered:
 
 
 @frozen
+class StepGranted:
+    """The budget has room for the nth step of that key."""
+
+    turn_id: str
+    key: str
+    nth: int
+
+
+@frozen
+class ParkTurn:
+    """Let go of a turn as soon as it only waits: a person has to say something first."""
+
+    turn_id: str
+
+
+@frozen
+class Dismissed:
+    """The crew is over: nobody needs this participant any more."""
+
+
+@frozen
 class TurnStopped:
     """Stop the work on a turn."""
 
@@ -117,7 +174,7 @@ class RunNews:
     """Something of a watched run was kept in the journal."""
 
     run_id: str
-    record: Envelope | Step | EndRun
+    record: Envelope | Step | RunWaits | EndRun
 
 
 @frozen

@@ -46,7 +46,7 @@ class Queries:
                 "name": name,
                 **launch.description,
                 "participants": {
-                    participant: [launch.pids[clients[replica]] for replica in sorted(clients)]
+                    participant: [launch.pids.get(clients[replica], 0) for replica in sorted(clients)]
                     for participant, clients in launch.clients.items()
                 },
             }

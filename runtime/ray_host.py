@@ -7,6 +7,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from callsheet import tracing
@@ -66,7 +67,9 @@ class RayHost:
         )  # fmt: skip
         if self._config.tracing is not None:
             tracing.configure(self._config.tracing)
-        self._handles[COORDINATOR] = create_coordinator(self._config)
+        self._handles[COORDINATOR] = create_coordinator(
+            replace(self._config, owner=f"ray-{uuid.uuid4().hex[:12]}")
+        )
         for spec in services:
             self._handles[spec.name] = create_service(self._config, spec, dict(self._handles))
         coordinator = ActorTransport(COORDINATOR, self._handles[COORDINATOR])
@@ -93,7 +96,9 @@ class RayHost:
         keep: bool = False,
     ) -> None:
         """Start one actor for each participant and replica. Raises DefinitionError if the name is taken."""
-        card = launch_card(name, participants, description)
+        card = launch_card(name, participants, description, driver="" if keep else self._id)
+        if not keep:
+            self.client.keep_alive()
         for spec in participants:
             ship_by_value(spec.modules)
         agents = [spec for spec in participants if spec.name != FLOW]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from callsheet.core import run_state
 from callsheet.core.canonical import from_json
+from callsheet.core.errors import JournalError, UsageError, WaitingError, unknown_name
+from callsheet.core.events import ENDED, Command, TurnFinished
 from callsheet.core.limits import Limits
-from callsheet.core.records import RunRecord
-from callsheet.core.run_state import RunState, rebuild
+from callsheet.core.records import Envelope, RunRecord, RunResumed, RunWoken, answers, is_question
+from callsheet.core.state import RunState, failure, rebuild
 from callsheet.runtime.journal import Journal
-from callsheet.runtime.protocol import RunInfo
+from callsheet.runtime.protocol import ResumeRun, RunInfo
 
 
 @dataclass(slots=True)
@@ -37,19 +40,117 @@ class ActiveRun:
 def run_info(record: RunRecord, limits: Limits) -> RunInfo:
     """What participants are told of a run."""
     seconds = limits.deadline_s
+    since = record.since or record.started
     return RunInfo(
         run_id=record.run_id, crew=record.crew, launch=record.launch, session_id=record.session_id,
-        options=record.options, limits=limits,
-        deadline=None if seconds is None else record.started + seconds,
+        options=record.options, limits=limits, since=since,
+        deadline=None if seconds is None else since + seconds - record.spent_s,
     )  # fmt: skip
 
 
-def take_up(journal: Journal, record: RunRecord) -> ActiveRun | None:
-    """The run, as its journal has it; None if nothing of it but its record was kept."""
+def root_of(envelopes: list[Envelope]) -> Envelope | None:
+    """The envelope that a run began with."""
+    return next((e for e in envelopes if e.kind == "ask" and not e.cause), None)
+
+
+def take_up(journal: Journal, record: RunRecord, *, parked: bool = False) -> ActiveRun | None:
+    """The run, as its journal has it; None if nothing of it but its record was kept.
+
+    With `parked` no process holds its turns: they wait for a person.
+    """
     envelopes = journal.envelopes(record.run_id)
-    root = next((e for e in envelopes if e.kind == "ask" and not e.cause), None)
+    root = root_of(envelopes)
     if root is None:
         return None
     limits = Limits.from_dict(from_json(record.limits))
-    state = rebuild(root, limits, "running", envelopes, journal.steps(record.run_id))
+    state = rebuild(root, limits, "running", envelopes, journal.steps(record.run_id), parked=parked)
     return ActiveRun(state=state, record=record, info=run_info(record, limits))
+
+
+@dataclass(slots=True)
+class Resumption:
+    """How a run goes on: the run, what is kept of its going on, and what is to be done."""
+
+    run: ActiveRun
+    keep: RunResumed | RunWoken
+    commands: tuple[Command, ...]
+
+
+def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumption:
+    """Claim a run for this owner, and find out how it goes on.
+
+    Raises UnknownNameError, UsageError for a run that is done or has no such question, WaitingError for one
+    that waits and is given no reply, and RunTakenError for one that another living process works on.
+    """
+    record = journal.run(item.run_id)
+    if record is None:
+        raise unknown_name("run", item.run_id, (), hint="`callsheet runs` lists them.")
+    envelopes = journal.envelopes(item.run_id)
+    root = root_of(envelopes)
+    if root is None:
+        raise JournalError(f"nothing of run {item.run_id} was kept but its name", hint="Start it again.")
+    _check_resumable(record, item, envelopes)
+    record = journal.claim(item.run_id, owner)
+    waited = record.status == "waiting"
+    retired = failure(root, envelopes) if record.status in ENDED else ()
+    record = replace(
+        record, status="running", launch=item.launch, owner=owner, since=at, ended=None, output=None, error=None,
+        limits=item.limits or record.limits, options=item.options or record.options,
+        source=item.source or record.source,
+    )  # fmt: skip
+    keep: RunResumed | RunWoken
+    if waited and not item.limits and not item.options:
+        keep = RunWoken(run_id=item.run_id, launch=item.launch, owner=owner, at=at)
+    else:
+        record = replace(record, spent_s=0.0)
+        keep = RunResumed(
+            run_id=item.run_id, launch=item.launch, limits=record.limits, options=record.options, owner=owner,
+            at=at, source=record.source, retired=retired,
+        )  # fmt: skip
+    limits = Limits.from_dict(from_json(record.limits))
+    kept = [envelope for envelope in envelopes if envelope.id not in retired]
+    state = rebuild(root, limits, "running", kept, journal.steps(item.run_id), parked=waited)
+    # The processes that made those calls are gone; whoever makes them again reserves again.
+    state = state.after(state.open, reserved=())
+    run = ActiveRun(state=state, record=record, info=run_info(record, limits))
+    commands: tuple[Command, ...] = ()
+    if item.reply is not None:
+        run.state, commands = run_state.decide(state, answer(item, at))
+    again = () if waited else run_state.take_up(run.state)
+    return Resumption(run, keep, (*commands, *again))
+
+
+def answer(item: ResumeRun, at: float) -> TurnFinished:
+    """A person's reply as what it is to the run: the end of the question's turn."""
+    assert item.reply is not None
+    return TurnFinished(run_id=item.run_id, turn_id=item.reply[0], kind="reply", body=item.reply[1], at=at)
+
+
+def check_question(run_id: str, question: str, open_questions: list[str]) -> None:
+    """Raises UsageError for a reply to what is not an open question of the run."""
+    if question not in open_questions:
+        raise UsageError(
+            f"run {run_id} has no open question {question!r}",
+            hint=f"`callsheet show {run_id}` shows what it asks." if open_questions
+            else "It may have been answered already: `callsheet show` tells.",
+        )  # fmt: skip
+
+
+def open_questions(envelopes: list[Envelope]) -> list[Envelope]:
+    """The questions to a person that nobody has answered."""
+    answered = {envelope.reply_to for envelope in envelopes if answers(envelope)}
+    return [e for e in envelopes if is_question(e) and e.id not in answered]
+
+
+def _check_resumable(record: RunRecord, item: ResumeRun, envelopes: list[Envelope]) -> None:
+    if record.status == "done":
+        raise UsageError(
+            f"run {record.run_id} is done", hint=f"`callsheet show {record.run_id}` shows its answer."
+        )
+    if item.reply is not None:
+        check_question(record.run_id, item.reply[0], [e.id for e in open_questions(envelopes)])
+    elif record.status == "waiting":
+        raise WaitingError(
+            f"run {record.run_id} waits for a person", run_id=record.run_id,
+            hint=f"`callsheet show {record.run_id}` shows what it asks, and how to reply.",
+        )  # fmt: skip

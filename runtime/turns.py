@@ -14,11 +14,12 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NoReturn
 
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import CallsheetError
-from callsheet.core.events import MessageSent, StepRecorded
+from callsheet.core.events import MessageSent, StepRecorded, StepReserved
 from callsheet.core.ids import sent_envelope_id, step_key
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, Step
@@ -27,9 +28,20 @@ from callsheet.runtime.protocol import RunInfo
 from callsheet.runtime.services import Call
 from callsheet.runtime.trace import trace_message
 
+Outcome = tuple[Any, RunUsage | None]
+"""What a step gives: a JSON-compatible result, and what it used."""
+
+
+async def _at_once() -> None:
+    """Nothing holds a step back."""
+
 
 class Turn:
-    """One turn of a participant: its message, its run, its steps, and the services at hand."""
+    """One turn of a participant: its message, its run, its steps, and the services at hand.
+
+    `gate` is awaited before anything is begun that takes the outside world; `moved` is told whenever a step
+    or an ask begins or ends.
+    """
 
     def __init__(
         self,
@@ -39,16 +51,26 @@ class Turn:
         services: Mapping[str, Call],
         steps: tuple[Step, ...] = (),
         clock: Callable[[], float] = time.time,
+        *,
+        gate: Callable[[], Awaitable[None]] = _at_once,
+        moved: Callable[[Turn], None] = lambda _: None,
     ) -> None:
         self.envelope = envelope
         self.info = info
         self.services = services
         self._lane = lane
         self._clock = clock
+        self._gate, self._moved = gate, moved
         self._recorded = {step.place: step for step in steps if step.state != "intent"}
+        self._intents = {step.place for step in steps if step.state == "intent" and step.kind == "tool"}
         self._counts: Counter[str] = Counter()
         self._asks: dict[tuple[str, int], asyncio.Future[tuple[bool, str]]] = {}
+        self._grants: dict[tuple[str, int], asyncio.Future[None]] = {}
         self._last = 0
+        self.over = False
+        """Whether nobody wants it any more."""
+        self.under_way = 0
+        """How many steps are being done."""
         self._random: random.Random | None = None
         self.replayed = 0
         """How many steps came from the journal instead of being done."""
@@ -58,14 +80,26 @@ class Turn:
         """The turn's id: that of the envelope it handles."""
         return self.envelope.id
 
+    @property
+    def pending(self) -> tuple[tuple[str, int], ...]:
+        """The places of the asks that have no answer yet."""
+        return tuple(place for place, future in self._asks.items() if not future.done())
+
+    def end(self) -> None:
+        """Nobody wants this turn any more: whatever its code still tries, ends with a cancellation."""
+        self.over = True
+
     async def step(
         self,
         kind: Literal["llm", "tool", "now"],
         name: str,
         input_digest: str,
-        run: Callable[[int], Awaitable[tuple[Any, RunUsage | None]]],
+        run: Callable[[int], Awaitable[Outcome]],
         *,
         shown_input: Any = None,
+        once: bool = False,
+        on_unknown: Callable[[int], Awaitable[Outcome | None]] | None = None,
+        worst: Callable[[], Awaitable[RunUsage | None]] | None = None,
     ) -> Any:
         """Do something once: `run(nth)` returns a JSON-compatible result and what it used.
 
@@ -74,21 +108,48 @@ class Turn:
         Returns the result, from the journal if the step was done before. `shown_input` (JSON-compatible)
         is kept for people to read; what identifies the step is `input_digest`. An exception of `run` is
         raised and not recorded, so that a later attempt tries again.
+
+        What must happen `once` has its intent in the journal before it is begun. Where an earlier attempt
+        left an intent and no result, `on_unknown(nth)` says what the result is, or None to do it after all.
+        `worst` says what the step may use at most; where the run has a budget, the step waits for room in it.
         """
-        key, nth = self._place(kind, input_digest)
-        recorded = self._recorded.get((key, nth))
+        self._check_open()
+        key, nth = place = self._place(kind, input_digest)
+        recorded = self._recorded.get(place)
         if recorded is not None:
             self.replayed += 1
             return from_json(recorded.result)
-        await self._lane.settled(self._last)
         started = self._clock()
-        result, usage = await run(nth)
-        step = Step(
-            run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
-            input=to_json(shown_input), result=to_json(result), usage=usage,
-            started=started, ended=self._clock(),
-        )  # fmt: skip
-        self._last = self._lane.post(StepRecorded(step=step))
+        outcome: Outcome | None = None
+        if place in self._intents and on_unknown is not None:
+            outcome = await on_unknown(nth)
+            self._check_open()
+        self.under_way += 1
+        try:
+            await self._gate()
+            await self._lane.settled(self._last)
+            text = to_json(shown_input)
+            if outcome is None:
+                if once or worst is not None:
+                    intent = Step(
+                        run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
+                        state="intent", input=text, started=started,
+                    )  # fmt: skip
+                    if once:
+                        await self._lane.settled(self._lane.post(StepRecorded(step=intent)))
+                    if worst is not None:
+                        await self._reserve(intent, await worst())
+                started = self._clock()
+                outcome = await run(nth)
+            result, usage = outcome
+            step = Step(
+                run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
+                input=text, result=to_json(result), usage=usage, started=started, ended=self._clock(),
+            )  # fmt: skip
+            self._last = self._lane.post(StepRecorded(step=step))
+        finally:
+            self.under_way -= 1
+            self._moved(self)
         return result
 
     async def ask(self, receiver: str, body: Any) -> Any:
@@ -96,6 +157,7 @@ class Turn:
 
         Raises the error that the other's turn ended with, with its type and fields.
         """
+        self._check_open()
         text = to_json(body)
         key, nth = self._place("ask", digest(receiver, text))
         step = self._recorded.get((key, nth))
@@ -113,6 +175,7 @@ class Turn:
             self._asks[key, nth] = future
             self._lane.post(MessageSent(envelope=envelope))
             trace_message(envelope, self.info)
+            self._moved(self)
             failed, answer = await future
         data = from_json(answer)
         if failed:
@@ -144,8 +207,30 @@ class Turn:
         if future is not None and not future.done():
             future.set_result((kind == "error", body))
 
+    def granted(self, key: str, nth: int) -> None:
+        """The budget has room for the step that waits for it (the participant calls this)."""
+        future = self._grants.get((key, nth))
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    async def _reserve(self, step: Step, worst: RunUsage | None) -> None:
+        if worst is None:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._grants[step.place] = future
+        self._lane.post(StepReserved(step=replace(step, usage=worst)))
+        await future
+
+    def _check_open(self) -> None:
+        if self.over:
+            _cancelled()
+
     def _place(self, kind: str, input_digest: str) -> tuple[str, int]:
         key = step_key(kind, input_digest)
         nth = self._counts[key]
         self._counts[key] += 1
         return key, nth
+
+
+def _cancelled() -> NoReturn:
+    raise asyncio.CancelledError("the turn was stopped")

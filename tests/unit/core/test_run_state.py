@@ -29,7 +29,8 @@ from callsheet.core.events import (
 from callsheet.core.ids import root_envelope_id, sent_envelope_id, step_key
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import Envelope, Step
-from callsheet.core.run_state import IllegalEventError, RunState, decide, rebuild, start
+from callsheet.core.run_state import IllegalEventError, decide, start
+from callsheet.core.state import RunState, rebuild
 
 RUN = "run-000001"
 
