@@ -1,0 +1,213 @@
+"""What a campaign has shown: every run against the undisturbed one, every effect, every model call."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.chaos_lab.campaign import Killed, Log
+from benchmarks.chaos_lab.models import Sighting
+from benchmarks.chaos_lab.records import Journal
+
+EXPLAINS = {
+    "llm": ("agent", "replica", "gateway", "node"),
+    "tool": ("agent", "replica", "memory", "node"),
+}
+"""Kills that may cost a call of that kind under way. The driver's is one of them where Ray ends with it."""
+
+
+@dataclass
+class Verdict:
+    """The figures, and the evidence for each that is not zero."""
+
+    kills: int = 0
+    runs: int = 0
+    done: int = 0
+    lost_runs: list[str] = field(default_factory=list)
+    wrong_answers: list[str] = field(default_factory=list)
+    repeated_model_calls: list[str] = field(default_factory=list)
+    repeated_tool_calls: list[str] = field(default_factory=list)
+    repeated_once_effects: list[str] = field(default_factory=list)
+    missing_effects: list[str] = field(default_factory=list)
+    unstable_keys: list[str] = field(default_factory=list)
+    handled_twice: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    in_flight_again: dict[str, int] = field(default_factory=dict)
+    """Calls that a kill caught under way, and that were made again: by kind."""
+    model_calls: int = 0
+    tool_calls: int = 0
+    waited: int = 0
+    recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_kind: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Everything that must not be."""
+        found: list[str] = []
+        for name in (
+            "lost_runs", "wrong_answers", "repeated_model_calls", "repeated_tool_calls", "repeated_once_effects",
+            "missing_effects", "unstable_keys", "handled_twice", "faults",
+        ):  # fmt: skip
+            found += [f"{name}: {line}" for line in getattr(self, name)]
+        return found
+
+
+def judge(
+    journal: Journal, ledger: list[dict[str, Any]], sightings: list[Sighting], log: Log, calm: str
+) -> Verdict:
+    """The verdict on a campaign; `calm` is the answer to job j99999 of a run that nothing disturbed."""
+    verdict = Verdict(kills=len(log.kills), faults=list(log.faults), waited=len(log.decisions))
+    runs = {run["run_id"]: run for run in journal.runs()}
+    verdict.runs = len(runs)
+    jobs = {run_id: json.loads(run["input"])["input"] for run_id, run in runs.items()}
+    for job, run_id in log.jobs.items():
+        if run_id not in runs:
+            verdict.lost_runs.append(f"{run_id} ({job}) was begun and is not in the journal")
+    for run_id, run in runs.items():
+        if run["status"] != "done":
+            verdict.lost_runs.append(f"{run_id} ({jobs[run_id]}) is {run['status']}: {run['error']}")
+            continue
+        verdict.done += 1
+        answer, wanted = json.loads(run["output"])["output"], calm.replace("j99999", jobs[run_id])
+        if answer != wanted:
+            verdict.wrong_answers.append(f"{run_id}: {answer!r} instead of {wanted!r}")
+    done = {run_id for run_id, run in runs.items() if run["status"] == "done"}
+    _judge_models(verdict, journal, sightings, log.kills, done)
+    _judge_tools(verdict, journal, ledger, log.kills, done, jobs)
+    twice = journal.rows(
+        "SELECT run_id, reply_to, count(*) AS c FROM envelopes WHERE reply_to != '' AND kind = 'reply'"
+        " GROUP BY run_id, reply_to HAVING c > 1"
+    )
+    verdict.handled_twice = [f"{row['run_id']}: {row['c']} replies to {row['reply_to']}" for row in twice]
+    _measure(verdict, log.kills)
+    return verdict
+
+
+def _judge_models(
+    verdict: Verdict, journal: Journal, sightings: list[Sighting], kills: list[Killed], done: set[str]
+) -> None:
+    """Each request is seen once, save those that a kill caught under way; and never after its reply was kept."""
+    asks = journal.rows(
+        "SELECT id, run_id, receiver, body FROM envelopes WHERE kind = 'ask' AND receiver != 'flow'"
+    )
+    turns = {}
+    for ask in asks:
+        text = json.loads(ask["body"]).get("input", "")
+        if ask["run_id"] in done and isinstance(text, str) and text.startswith("["):
+            turns[text[1 : text.index("]")]] = ask["id"]
+    steps: dict[tuple[str, int], dict[str, Any]] = {}
+    counts: dict[str, int] = defaultdict(int)
+    for step in journal.rows("SELECT * FROM steps WHERE kind = 'llm' ORDER BY n"):
+        steps[step["turn_id"], counts[step["turn_id"]]] = step
+        counts[step["turn_id"]] += 1
+    seen: dict[tuple[str, int], list[Sighting]] = defaultdict(list)
+    for sighting in sightings:
+        seen[sighting.task, sighting.nth].append(sighting)
+    verdict.model_calls = len(seen)
+    for (task, nth), requests in seen.items():
+        turn = turns.get(task)
+        if turn is None:
+            continue  # of a run that is not done, which is told above
+        requests.sort(key=lambda request: request.arrived)
+        what = f"{task}, call {nth}"
+        step = steps.get((turn, nth))
+        if step is None:
+            verdict.missing_effects.append(f"the model answered {what}, and no step says so")
+            continue
+        if len({request.digest for request in requests}) > 1:
+            verdict.repeated_model_calls.append(f"{what}: it was asked in different words")
+        if requests[-1].arrived > step["ended"]:
+            verdict.repeated_model_calls.append(f"{what}: asked again after its reply was kept")
+        times = [(request.arrived, request.arrived) for request in requests]
+        _explain(verdict.repeated_model_calls, verdict, "llm", what, times, kills)
+
+
+def _judge_tools(
+    verdict: Verdict, journal: Journal, ledger: list[dict[str, Any]], kills: list[Killed], done: set[str],
+    jobs: dict[str, str],
+) -> None:  # fmt: skip
+    steps: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for step in journal.rows("SELECT * FROM steps WHERE kind = 'tool'"):
+        given = json.loads(step["input"])
+        steps[step["turn_id"], step["name"], _same(json.loads(given["arguments"]))] = step
+    effects: dict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in ledger:
+        effects[line["run"], line["turn"], line["tool"], _same(line["arguments"])].append(line)
+    verdict.tool_calls = len(effects)
+    for (run, turn, tool, arguments), made in effects.items():
+        what = f"{run} {tool}({arguments})"
+        if len({line["key"] for line in made}) > 1:
+            verdict.unstable_keys.append(f"{what}: {[line['key'] for line in made]}")
+        if tool == "pay" and len(made) > 1:
+            verdict.repeated_once_effects.append(f"{what}: {[(m['pid'], m['at']) for m in made]}")
+        step = steps.get((turn, tool, arguments))
+        if run not in done:
+            continue
+        if step is None:
+            verdict.missing_effects.append(f"{what} was made, and no step says so")
+            continue
+        if step["state"] == "done" and tool != "pay" and made[-1]["at"] > step["ended"]:
+            verdict.repeated_tool_calls.append(f"{what}: made again after its result was kept")
+        _explain(verdict.repeated_tool_calls, verdict, tool, what, [(m["at"], m["at"]) for m in made], kills)
+    for (turn, tool, arguments), step in steps.items():
+        if step["run_id"] in done and (step["run_id"], turn, tool, arguments) not in effects:
+            verdict.missing_effects.append(f"{step['run_id']} {tool}({arguments}) has a result and no effect")
+    # Whatever the journal says: a run that is done has paid for both of its orders.
+    paid = {(line["run"], line["arguments"]["order"]) for line in ledger if line["tool"] == "pay"}
+    for run in done:
+        for order in (f"{jobs[run]}-a", f"{jobs[run]}-b"):
+            if (run, order) not in paid:
+                verdict.missing_effects.append(f"{run} is done and never paid for {order}")
+
+
+def _explain(
+    bad: list[str],
+    verdict: Verdict,
+    kind: str,
+    what: str,
+    times: list[tuple[float, float]],
+    kills: list[Killed],
+) -> None:
+    """Between a call and the same call again there must be a kill that can have cost the first."""
+    may = EXPLAINS["llm" if kind == "llm" else "tool"]
+    for (first, _), (again, _) in zip(times, times[1:], strict=False):
+        causes = [
+            kill for kill in kills
+            if first - 0.1 <= kill.at <= again
+            and (kill.kind in may or (kill.kind == "driver" and kill.label == "alone"))
+        ]  # fmt: skip
+        if causes:
+            verdict.in_flight_again[kind] = verdict.in_flight_again.get(kind, 0) + 1
+        else:
+            bad.append(
+                f"{what}: made at {first:.3f} and at {again:.3f}, and nothing was killed that explains it"
+            )
+
+
+def _same(arguments: Any) -> str:
+    return json.dumps(arguments, sort_keys=True)
+
+
+def _measure(verdict: Verdict, kills: list[Killed]) -> None:
+    for kill in kills:
+        verdict.by_kind[kill.kind] = verdict.by_kind.get(kill.kind, 0) + 1
+    groups: dict[str, list[Killed]] = defaultdict(list)
+    for kill in kills:
+        groups[kill.kind].append(kill)
+        if kill.kind not in ("driver", "node"):
+            groups["one actor"].append(kill)
+    for name, members in groups.items():
+        values = [kill.recovery_s for kill in members if kill.recovery_s is not None]
+        away = [kill.away_s for kill in members if kill.away_s is not None]
+        if away:
+            verdict.recovery_s[name] = {
+                "away_median": round(statistics.median(away), 3),
+                "away_worst": round(max(away), 3),
+            }
+        if values:
+            verdict.recovery_s[name] |= {
+                "median": round(statistics.median(values), 3), "worst": round(max(values), 3), "n": len(values)
+            }  # fmt: skip
