@@ -12,19 +12,20 @@ from typing import Any
 
 from callsheet import tracing
 from callsheet.agents.data import storable
+from callsheet.agents.people import ask_approval, ask_question, ask_unknown
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import LimitError, ToolError
 from callsheet.core.ids import turn_span_id
 from callsheet.core.limits import RunUsage
 from callsheet.memory.service import Search
 from callsheet.models.messages import ToolCall, ToolResult
-from callsheet.runtime.turns import Turn
-from callsheet.tools import PassageLike, Tool, ToolContext, ToolFailure, ToolInputError
+from callsheet.runtime.turns import Outcome, Turn
+from callsheet.tools import PassageLike, Tool, ToolContext, ToolFailure, ToolInputError, find_tool
 
 log = logging.getLogger(__name__)
 
 WARN_AT = 3
-STOP_AT = 5
+"""How often in a row the same call is made before the model is told that it goes in circles."""
 
 
 @dataclass(slots=True)
@@ -61,7 +62,8 @@ class Acting:
     async def run(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
         """The results, in the order of the calls. What a model can mend comes back as an error result.
 
-        Raises LimitError when the same call was made five times in a row.
+        Raises LimitError when the same call was made too often in a row, and ToolError when it is not known
+        whether a call took effect and its tool wants the turn to fail then.
         """
         fates = [self._count(call) for call in calls]
         tasks = [
@@ -80,11 +82,13 @@ class Acting:
         same = digest(call.name, _canonical(call.arguments))
         self._repeats = self._repeats + 1 if same == self._last else 1
         self._last = same
-        if self._repeats >= STOP_AT:
+        allowed = self._turn.info.limits.repeated_tool_calls
+        if self._repeats > allowed:
             raise LimitError(
                 f"{self._agent} called {call.name} with the same arguments {self._repeats} times in a row",
-                run_id=self._turn.info.run_id, limit="repeated_tool_calls", allowed=STOP_AT - 1,
-                used=self._repeats, hint="Change the agent's instructions, or the tool's answer to that call.",
+                run_id=self._turn.info.run_id, limit="repeated_tool_calls", allowed=allowed,
+                used=self._repeats, hint="Change the agent's instructions, or the tool's answer to that call; "
+                "or raise Limits.repeated_tool_calls.",
             )  # fmt: skip
         return self._repeats
 
@@ -99,20 +103,74 @@ class Acting:
                 f"You have called {call.name} with these arguments {repeats} times in a row; its answer does "
                 "not change. Use what it told you, call it with other arguments, or answer without it.",
             )
-        key = digest(call.name, _canonical(call.arguments))
-        shown = {"tool": call.name, "arguments": call.arguments}
+        try:
+            given = tool.read(call.arguments) if tool.approval or _asks(tool) else {}
+        except ToolInputError as failure:  # nobody is asked about a call that cannot be made
+            return _told(call, storable(failure.message_for_model))
+        if _asks(tool):
+            answer = await ask_question(self._turn, given["question"], given.get("choices"))
+            return ToolResult(call_id=call.id, name=call.name, content=answer)
+        if tool.approval:
+            decided = await ask_approval(self._turn, self._agent, tool, call)
+            if decided.decision == "deny":
+                return _told(
+                    call, f"A person did not allow this call, so it was not made.{_why(decided.text)}"
+                )
+        # Only what is under way takes a slot, never a question: an answer may be days away.
         async with self._slots:
-            data = await self._turn.step(
-                "tool", call.name, key, lambda nth: self._call(tool, call, f"{key}/{nth}"), shown_input=shown
-            )
+            data = await self._step(tool, call, digest(call.name, _canonical(call.arguments)))
         return ToolResult(call_id=call.id, name=call.name, content=data["content"], is_error=data["is_error"])
 
-    async def _call(self, tool: Tool, call: ToolCall, key: str) -> tuple[dict[str, Any], RunUsage]:
+    async def _step(self, tool: Tool, call: ToolCall, key: str, key_of: str = "", attempt: int = 1) -> Any:
+        """The recorded call. `key_of` is what the idempotency key is made of, where an earlier attempt had it."""
+
+        def place(nth: int) -> str:
+            return key_of or f"{key}/{nth}"
+
+        async def unknown(nth: int) -> Outcome | None:
+            return await self._unknown(tool, call, place(nth), attempt)
+
+        return await self._turn.step(
+            "tool", call.name, key, lambda nth: self._call(tool, call, self._idempotency_key(place(nth))),
+            shown_input={"tool": call.name, "arguments": call.arguments},
+            once=tool.effect == "once", on_unknown=unknown if tool.effect == "once" else None,
+        )  # fmt: skip
+
+    async def _unknown(self, tool: Tool, call: ToolCall, place: str, attempt: int) -> Outcome | None:
+        """What the call came to, which was begun and has no result; None to make it again."""
+        key = self._idempotency_key(place)
+        if tool.on_unknown == "retry":
+            return None
+        if tool.on_unknown == "fail":
+            raise ToolError(
+                f"it is not known whether a call of {tool.name!r} took effect: the process ended after it was "
+                f"begun and before there was a result (idempotency key {key})",
+                tool=tool.name, run_id=self._turn.info.run_id,
+                hint='Find out; with on_unknown="ask" in the tool\'s definition, resuming the run lets you '
+                "decide what is made of the call.",
+            )  # fmt: skip
+        self._slots.release()
+        decided = await ask_unknown(self._turn, self._agent, tool, call, key, attempt)
+        await self._slots.acquire()
+        if decided.decision == "approve":
+            # A step of its own: should this attempt leave no result either, it is not taken for the first one,
+            # whose approval does not hold for it.
+            again = await self._step(tool, call, digest("again", place, str(attempt)), place, attempt + 1)
+            return again, None
+        if decided.decision == "deny":
+            told = "Whether this call took effect is not known; a person decided not to repeat it."
+            return {"content": told + _why(decided.text), "is_error": True}, RunUsage(tool_calls=1)
+        return {"content": decided.text, "is_error": False}, RunUsage(tool_calls=1)
+
+    def _idempotency_key(self, place: str) -> str:
+        return digest("idempotency", self._turn.id, place)
+
+    async def _call(self, tool: Tool, call: ToolCall, key: str) -> Outcome:
         turn = self._turn
         span_id = tracing.new_span_id()
         context = ToolContext(
             run_id=turn.info.run_id, turn_id=turn.id, agent=self._agent, crew=turn.info.crew,
-            idempotency_key=digest("idempotency", turn.id, key), folder=self._folder,
+            idempotency_key=key, folder=self._folder,
             memory=RunMemory(turn, self._collection, span_id) if "memory" in turn.services else None,
             collection=self._collection, session_id=turn.info.session_id,
             parent_span_id=span_id,
@@ -154,6 +212,15 @@ class Acting:
 
 def _told(call: ToolCall, text: str) -> ToolResult:
     return ToolResult(call_id=call.id, name=call.name, content=text, is_error=True)
+
+
+def _asks(tool: Tool) -> bool:
+    """Whether it is the built-in tool that asks a person: a message of the turn, and no step of it."""
+    return tool.name == "ask_person" and tool is find_tool("ask_person")
+
+
+def _why(text: str) -> str:
+    return f" They said: {text}" if text else ""
 
 
 def _canonical(arguments: str) -> str:

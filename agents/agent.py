@@ -61,12 +61,6 @@ class Agent:
                 f"agent {name!r} has two tools called {twice[0]!r}",
                 hint="@tool(name=…) gives one another name.",
             )
-        asking = next((t.name for t in self.tools if t.approval), None)
-        if asking is not None:
-            raise DefinitionError(
-                f"agent {name!r}: tool {asking!r} wants a person's approval, and this version cannot ask for it",
-                hint="Leave approval out, or let the flow decide before it asks the agent.",
-            )
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
             raise DefinitionError(
                 f"agent {name!r}: replicas is {replicas!r}", hint="It must be a whole number, 1 or more."

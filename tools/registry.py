@@ -8,7 +8,7 @@ from callsheet.core.errors import unknown_name
 from callsheet.tools.tool import Tool
 
 # Each lives in the module of its own name.
-_BUILT_IN = ("fetch_page", "read_file", "search_documents", "web_search")
+_BUILT_IN = ("ask_person", "fetch_page", "read_file", "search_documents", "web_search")
 
 
 def builtin_tools() -> dict[str, Tool]:

@@ -140,11 +140,10 @@ def test_extra_must_be_json() -> None:
         Agent("a", extra={"when": object()})
 
 
-def test_a_tool_that_wants_a_persons_approval_is_refused_while_nobody_can_be_asked() -> None:
+def test_a_tool_that_wants_a_persons_approval_is_taken() -> None:
     @tool(approval=True)
     def pay(amount: int) -> str:
         """Pay an amount."""
         return str(amount)
 
-    with pytest.raises(DefinitionError, match="wants a person's approval"):
-        Agent("payer", tools=[pay])
+    assert [t.approval for t in Agent("payer", tools=[pay]).tools] == [True]

@@ -34,7 +34,7 @@ class Shelf:
 
 def test_the_registry_has_each_tool_under_its_name() -> None:
     tools = builtin_tools()
-    assert sorted(tools) == ["fetch_page", "read_file", "search_documents", "web_search"]
+    assert sorted(tools) == ["ask_person", "fetch_page", "read_file", "search_documents", "web_search"]
     assert all(name == each.name and each.effect == "none" for name, each in tools.items())
 
 
