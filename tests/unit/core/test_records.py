@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callsheet.core import events, limits, records, run_state
+from callsheet.core import events, limits, records, state
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import DefinitionError
 from callsheet.core.frozen import frozen, names_of
@@ -36,7 +36,10 @@ STEP = Step(
     run_id="r", turn_id="t", key="llm-1", nth=1, kind="llm", name="m", input="1", result='"r"', usage=USAGE,
     started=1.0, ended=2.0,
 )  # fmt: skip
-RECORD = records.RunRecord(run_id="r", crew="c", status="done", input="{}", output='"o"', ended=3.0)
+RECORD = records.RunRecord(
+    run_id="r", crew="c", status="done", input="{}", output='"o"', ended=3.0, owner="o", since=2.0, spent_s=1.0,
+    source="{}",
+)  # fmt: skip
 END = events.EndRun(run_id="r", status="done", output='"o"', error={"type": "RunError"}, usage=USAGE, at=9.0)
 INFO = protocol.RunInfo(
     run_id="r", crew="c", launch="l", session_id="s", options="{}", limits=Limits(turns=3), deadline=9.0
@@ -44,16 +47,29 @@ INFO = protocol.RunInfo(
 
 CARD = protocol.LaunchCard(name="l", id="1", participants=("flow", "a"), description="{}")
 
+RESERVATION = state.Reservation(turn_id="t", key="k", nth=1, usd=0.5, tokens=7)
+
 EXAMPLES: list[Any] = [
     ENVELOPE, STEP, RECORD, USAGE, END, INFO, Limits(), Limits(budget_usd=1.0, deadline_s=None),
     events.RunStarted(envelope=ENVELOPE, limits=Limits()), events.MessageSent(envelope=ENVELOPE),
     events.StepRecorded(step=STEP),
+    events.StepReserved(step=dataclasses.replace(STEP, state="intent")),
+    events.TurnParked(run_id="r", turn_id="t", pending=(("ask-1", 0), ("ask-2", 1))),
     events.TurnFinished(run_id="r", turn_id="t", kind="reply", body="{}", at=1.0),
     events.DeadlinePassed(run_id="r", at=1.0), events.CancelRequested(run_id="r", reason="enough", at=1.0),
     events.KeepEnvelope(envelope=ENVELOPE), events.KeepStep(step=STEP), events.Deliver(envelope=ENVELOPE),
     events.Resolve(turn_id="t", receiver="a", key="k", nth=1, kind="error", body="{}"),
+    events.DeliverAgain(turn_id="t"), events.Park(turn_id="t", receiver="a"), events.Wait(usage=USAGE),
+    events.Grant(turn_id="t", receiver="a", key="k", nth=1),
     events.Recall(turn_id="t", key="k", nth=1), events.CancelTurn(turn_id="t", receiver="a", reason="enough"),
-    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7),
+    records.RunResumed(
+        run_id="r", launch="l", limits="{}", options="{}", owner="o", at=1.0, source="{}", retired=("e-reply",)
+    ),
+    records.RunWaits(run_id="r", usage=USAGE, at=1.0), records.RunWoken(run_id="r", launch="l", owner="o", at=1.0),
+    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t"),)),
+    protocol.Leaving(card=CARD), protocol.Ping(), protocol.Dismissed(), protocol.ParkTurn(turn_id="t"),
+    protocol.StepGranted(turn_id="t", key="k", nth=1),
+    protocol.ResumeRun(run_id="r", launch="l", limits="{}", reply=("e", "{}"), watch="all", again=True),
     protocol.StartRun(record=RECORD, envelope=ENVELOPE, limits=Limits(), watch="all"),
     protocol.CancelRun(run_id="r", reason="enough"), protocol.Query(id=1, verb="runs", args={"limit": 3}),
     protocol.TurnGiven(envelope=ENVELOPE, info=INFO, steps=(STEP,)),
@@ -61,8 +77,12 @@ EXAMPLES: list[Any] = [
     protocol.TurnStopped(turn_id="t", reason="enough"), protocol.RunNews(run_id="r", record=END),
     protocol.Refused(run_id="r", error={"type": "RunError"}), protocol.Answer(id=1, value=[1], error=None),
     protocol.JournalBroken(error={"type": "JournalError", "message": "full"}),
-    run_state.OpenTurn(envelope=ENVELOPE, done=frozenset({("k", 1)}), model_calls=2),
-    run_state.RunState(run_id="r", status="running", root=ENVELOPE, limits=Limits(), open={}, turns=1),
+    state.OpenTurn(envelope=ENVELOPE, done=frozenset({("k", 1)}), model_calls=2, parked=True),
+    RESERVATION,
+    state.RunState(
+        run_id="r", status="running", root=ENVELOPE, limits=Limits(), open={}, turns=1, reserved=(RESERVATION,),
+        waiting_calls=((RESERVATION, STEP),),
+    ),
 ]  # fmt: skip
 
 GOLDEN = {"envelope": "d313ec7e0ce98004dcc90d446d324d71", "step": "ed9d0d4efd3af349d4f0acc32dbc2d6e"}
@@ -75,7 +95,7 @@ def each(example: Any) -> str:
 def test_every_class_that_travels_has_an_example() -> None:
     there = {
         cls
-        for module in (events, limits, records, run_state, protocol)
+        for module in (events, limits, records, state, protocol)
         for cls in vars(module).values()
         if inspect.isclass(cls) and dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__
     }
@@ -108,8 +128,8 @@ def test_it_is_equal_by_value_and_copied_whole(example: Any) -> None:
     for again in (copy.copy(example), copy.deepcopy(example), dataclasses.replace(example)):
         assert again == example
         assert again is not example
-    first = names_of(type(example))[0]
-    assert dataclasses.replace(example, **{first: 77}) != example
+    for first in names_of(type(example))[:1]:
+        assert dataclasses.replace(example, **{first: 77}) != example
     assert example != tuple(getattr(example, name) for name in names_of(type(example)))
 
 
@@ -119,8 +139,9 @@ def test_its_fields_are_given_by_name_and_none_is_left_out(example: Any) -> None
     values = {f.name: getattr(example, f.name) for f in dataclasses.fields(cls)}
     assert tuple(values) == names_of(cls)
     assert cls(**values) == example
-    with pytest.raises(TypeError):
-        cls(*values.values())
+    if values:
+        with pytest.raises(TypeError):
+            cls(*values.values())
     with pytest.raises(TypeError):
         cls(**values, another=1)
     assert all(name in repr(example) for name in values)
@@ -179,7 +200,7 @@ def test_the_stored_form_of_version_one_never_changes() -> None:
     assert kept == GOLDEN
     assert names_of(records.RunRecord) == (
         "run_id", "crew", "status", "input", "output", "error", "session_id", "limits", "usage", "launch",
-        "options", "started", "ended", "v",
+        "options", "started", "ended", "owner", "since", "spent_s", "source", "v",
     )  # fmt: skip
 
 
@@ -226,9 +247,15 @@ def test_limits_survive_json_and_leave_out_what_a_newer_version_knows() -> None:
     assert Limits.from_dict({}) == Limits()
 
 
-@pytest.mark.parametrize("name", ["model_calls_per_turn", "turns", "messages", "parallel_tool_calls"])
+COUNTS = ["model_calls_per_turn", "turns", "messages", "parallel_tool_calls", "repeated_tool_calls"]
+
+
+@pytest.mark.parametrize("name", [*COUNTS, "budget_tokens"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
 def test_a_limit_that_counts_is_a_whole_number_above_zero(name: str, value: Any) -> None:
+    if (name, value) == ("budget_tokens", None):
+        assert Limits(budget_tokens=None).budget_tokens is None
+        return
     with pytest.raises(DefinitionError, match=f"{name} is") as caught:
         Limits(**{name: value})
     assert caught.value.hint
@@ -250,7 +277,7 @@ def test_limits_of_old_runs_are_read_as_they_are() -> None:
 def test_the_default_limits_are_the_designs() -> None:
     assert Limits().to_dict() == {
         "model_calls_per_turn": 25, "turns": 200, "messages": 1000, "deadline_s": 1800.0, "budget_usd": None,
-        "parallel_tool_calls": 8,
+        "parallel_tool_calls": 8, "budget_tokens": None, "repeated_tool_calls": 4,
     }  # fmt: skip
 
 
