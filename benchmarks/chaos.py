@@ -20,21 +20,8 @@ from benchmarks.chaos_lab.campaign import Campaign
 from benchmarks.chaos_lab.models import ModelServer
 from benchmarks.chaos_lab.schedule import ACTORS, KINDS, plan
 from benchmarks.chaos_lab.stage import Stage
-from benchmarks.chaos_lab.verdict import Verdict, judge
+from benchmarks.chaos_lab.verdict import Verdict, judge, undisturbed
 from benchmarks.machine import machine
-
-CALM = "j99999"
-
-
-def undisturbed(stage: Stage) -> str:
-    """The answer of a run that nothing disturbs, in a home of its own and without Ray."""
-    from benchmarks.chaos_lab.stage import CREW_FILE
-
-    done = stage.callsheet(
-        "run", str(CREW_FILE), CALM, "--inline", "--json", "--docs", str(stage.docs), "--home", str(stage.folder / "calm")
-    )  # fmt: skip
-    answer: str = json.loads(done.stdout)["output"]
-    return answer
 
 
 def campaign(
@@ -48,9 +35,7 @@ def campaign(
     with ModelServer() as server:
         stage = Stage(folder, server.url)
         try:
-            calm = undisturbed(stage)
-            server.sightings.clear()
-            (folder / "ledger.jsonl").unlink(missing_ok=True)
+            calm = undisturbed(stage, server)
             run = Campaign(stage, server, alone=alone, in_flight=in_flight, progress=progress)
             run.open()
             try:

@@ -23,7 +23,7 @@ HOOK = Path(__file__).with_name("hook")
 CREW_FILE = Path(__file__).with_name("crew_file.py")
 LAUNCH = "chaos"
 START_TIMEOUT_S = 240.0
-DOCUMENT = "# Crashes\n\nA crash costs no finished step, because each is in the journal.\n\n# Shelves\n\nThere are shelves.\n"
+DOCUMENT = "# Crashes\n\nA crash costs no finished step: each is in the journal.\n\n# Shelves\n\nThere are shelves.\n"
 
 
 class ChaosError(Exception):

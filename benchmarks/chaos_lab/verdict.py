@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.chaos_lab.campaign import Killed, Log
-from benchmarks.chaos_lab.models import Sighting
+from benchmarks.chaos_lab.actors import Killed
+from benchmarks.chaos_lab.campaign import Log
+from benchmarks.chaos_lab.models import ModelServer, Sighting
 from benchmarks.chaos_lab.records import Journal
+from benchmarks.chaos_lab.stage import CREW_FILE, Stage
+
+CALM = "j99999"
+"""The job of the undisturbed run; every other has a name as long."""
 
 EXPLAINS = {
     "llm": ("agent", "replica", "gateway", "node"),
@@ -55,10 +61,22 @@ class Verdict:
         return found
 
 
+def undisturbed(stage: Stage, server: ModelServer) -> str:
+    """The answer of a run that nothing disturbs, in a home of its own and without Ray; it leaves no traces."""
+    done = stage.callsheet(
+        "run", str(CREW_FILE), CALM, "--inline", "--json", "--docs", str(stage.docs),
+        "--home", str(stage.folder / "calm"),
+    )  # fmt: skip
+    server.sightings.clear()
+    (stage.folder / "ledger.jsonl").unlink()
+    answer: str = json.loads(done.stdout)["output"]
+    return answer
+
+
 def judge(
     journal: Journal, ledger: list[dict[str, Any]], sightings: list[Sighting], log: Log, calm: str
 ) -> Verdict:
-    """The verdict on a campaign; `calm` is the answer to job j99999 of a run that nothing disturbed."""
+    """The verdict on a campaign; `calm` is the answer to job `CALM` of a run that nothing disturbed."""
     verdict = Verdict(kills=len(log.kills), faults=list(log.faults), waited=len(log.decisions))
     runs = {run["run_id"]: run for run in journal.runs()}
     verdict.runs = len(runs)
@@ -71,7 +89,7 @@ def judge(
             verdict.lost_runs.append(f"{run_id} ({jobs[run_id]}) is {run['status']}: {run['error']}")
             continue
         verdict.done += 1
-        answer, wanted = json.loads(run["output"])["output"], calm.replace("j99999", jobs[run_id])
+        answer, wanted = json.loads(run["output"])["output"], calm.replace(CALM, jobs[run_id])
         if answer != wanted:
             verdict.wrong_answers.append(f"{run_id}: {answer!r} instead of {wanted!r}")
     done = {run_id for run_id, run in runs.items() if run["status"] == "done"}
@@ -173,7 +191,7 @@ def _explain(
 ) -> None:
     """Between a call and the same call again there must be a kill that can have cost the first."""
     may = EXPLAINS["llm" if kind == "llm" else "tool"]
-    for (first, _), (again, _) in zip(times, times[1:], strict=False):
+    for (first, _), (again, _) in itertools.pairwise(times):
         causes = [
             kill for kill in kills
             if first - 0.1 <= kill.at <= again
