@@ -22,6 +22,7 @@ from callsheet.core.records import RunRecord
 from callsheet.runtime.checkpoints import Checkpoints
 from callsheet.runtime.journal_migrations import bring_up_to_date
 from callsheet.runtime.journal_owners import FileOwners, NoOwners, Owners, ServerOwners
+from callsheet.runtime.journal_pruning import Pruned, Pruning
 from callsheet.runtime.journal_reading import Order, Reader, end_of
 from callsheet.runtime.journal_store import Record, broken, connect, escaped, shown
 from callsheet.runtime.journal_writing import BLOB_BYTES, Writer
@@ -54,12 +55,12 @@ class Journal(Reader):
         try:
             self._db = self._engine.connect()
             bring_up_to_date(self._db, self.url)
+            self._file = self._path.stat() if self._path else None
             self._owners = self._owners_of_this()
             if owner:
                 self._owners.take(owner)
                 if not self._sqlite:
                     sa.event.listen(self._engine, "connect", self._refuse_another)
-            self._file = self._path.stat() if self._path else None
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             self._engine.dispose()
             raise broken(self.url, error) from error
@@ -169,6 +170,23 @@ class Journal(Reader):
         before, self._seen = self._seen, seen
         return seen != before
 
+    def prune(self, before: float, *, dry_run: bool = False) -> Pruned:
+        """Delete the runs that ended before that Unix time, with all that only they refer to.
+
+        Running and waiting runs stay, however old. Others may go on writing meanwhile. With `dry_run` it only
+        says what would go. A crash leaves whole runs or nothing of them; pruning again does the rest.
+        """
+        pruning = Pruning(self._db, self._exclusively, self.owner_alive)
+        try:
+            if dry_run:
+                return pruning.measure(before)
+            pruned = pruning.delete(before)
+            if pruned.runs:
+                pruning.give_back(alone=not self._owners.others())
+        except sa.exc.SQLAlchemyError as error:
+            raise broken(self.url, error) from error
+        return pruned
+
     # --- helpers -------------------------------------------------------------------------------------
 
     @contextmanager
@@ -209,4 +227,4 @@ class Journal(Reader):
             )
 
 
-__all__ = ["BLOB_BYTES", "Journal", "Order", "Record", "end_of"]
+__all__ = ["BLOB_BYTES", "Journal", "Order", "Pruned", "Record", "end_of"]

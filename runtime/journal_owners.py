@@ -39,6 +39,9 @@ class Owners(Protocol):
     def alive(self, owner: str) -> bool:
         """Whether somebody holds the owner's lock: we ourselves or another process."""
 
+    def others(self) -> bool:
+        """Whether there are, or may be, living owners besides us."""
+
     def close(self) -> None:
         """Let go of the lock."""
 
@@ -56,6 +59,10 @@ class NoOwners:
     def alive(self, owner: str) -> bool:
         """Whether it is ours."""
         return bool(owner) and owner == self._mine
+
+    def others(self) -> bool:
+        """There are none."""
+        return False
 
     def close(self) -> None:
         """Nobody is the owner any more."""
@@ -106,6 +113,13 @@ class FileOwners:
             os.close(found)
         return False
 
+    def others(self) -> bool:
+        """Whether another of the locks is held."""
+        if not self._folder.is_dir():
+            return False
+        mine = self._file.name if self._file is not None else ""
+        return any(self.alive(file.name) for file in self._folder.iterdir() if file.name != mine)
+
     def close(self) -> None:
         """Let go of the lock, and of its file."""
         if self._held is None:
@@ -140,7 +154,7 @@ class FileOwners:
             with contextlib.suppress(OSError):
                 found = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
-                    fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(found, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     file.unlink()
                 finally:
                     os.close(found)
@@ -174,6 +188,10 @@ class ServerOwners:
         return not (
             self._db.exec_driver_sql(asked).scalar() if self._db.in_transaction() else self._ask(asked)
         )
+
+    def others(self) -> bool:
+        """There may be, and nothing depends on it."""
+        return True
 
     def close(self) -> None:
         """The connection's end lets go of the lock."""

@@ -59,19 +59,13 @@ class Writer:
 
         What a resumed run retires is out of the way before what comes after it is kept.
         """
-        rest = list(records)
+        begin = 0
         for n, record in enumerate(records):
             if isinstance(record, RunResumed):
-                rest = list(records[n:])
-                if n:
-                    self._write(records[:n])
+                self._write(records[begin:n])
                 self._retire(record)
-                if any(isinstance(later, RunResumed) for later in rest[1:]):
-                    self._write(rest[:1])
-                    self.write(rest[1:])
-                    return
-                break
-        self._write(rest)
+                begin = n
+        self._write(records[begin:])
 
     def _write(self, records: Sequence[Record]) -> None:
         big: dict[str, str] = {}

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from callsheet.core.errors import JournalError
 from callsheet.runtime.journal import Journal
 from tests.journal_contract import JournalContract, envelope
+from tests.journal_runs_contract import RunsContract
 
 
 def programs() -> Path | None:
@@ -78,7 +79,7 @@ def new_database(server: str) -> str:
     return f"{server}/{name}"
 
 
-class TestOnPostgresql(JournalContract):
+class TestOnPostgresql(JournalContract, RunsContract):
     @pytest.fixture
     def url(self, server: str) -> str:
         return new_database(server)

@@ -15,9 +15,10 @@ from callsheet.core.errors import JournalError
 from callsheet.core.records import Envelope
 from callsheet.runtime.journal import Journal
 from tests.journal_contract import JournalContract, envelope, step
+from tests.journal_runs_contract import RunsContract
 
 
-class TestOnSqlite(JournalContract):
+class TestOnSqlite(JournalContract, RunsContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return str(tmp_path / "a folder" / "journal with ?#%20 signs.db")
