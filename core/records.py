@@ -172,13 +172,15 @@ def ask_step(ask: Envelope, reply: Envelope) -> Step:
 
 
 def body_text(body: str) -> str:
-    """A body as people read it: the `input` or `output` it carries, or an error's message."""
+    """A body as people read it: the `input` or `output` it carries, a question, or an error's message."""
     data = from_json(body)
     if isinstance(data, dict):
-        for name in ("input", "output", "message"):
+        for name in ("input", "output", "question", "message"):
             if name in data:
                 data = data[name]
                 break
+    if isinstance(data, dict) and set(data) == {"decision", "text"}:
+        return ": ".join(part for part in (data["decision"], data["text"]) if part)
     return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
 
 

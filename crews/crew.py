@@ -6,22 +6,21 @@ import functools
 import inspect
 import re
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar
 
 from callsheet.agents import Agent
 from callsheet.agents.thinking import Thinker
 from callsheet.core.errors import DefinitionError
 from callsheet.core.limits import Limits
 from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, check_task, flow_output
-from callsheet.crews.portal import portal
-from callsheet.crews.result import Result
+from callsheet.crews.resuming import ResumeOptions, go_on
 from callsheet.crews.run import Run
+from callsheet.crews.runnable import Runnable
 from callsheet.crews.sources import source_of_caller
-from callsheet.crews.starting import RunKeywords, RunOptions, StartKeywords, begin, check_model
-from callsheet.crews.system import HostName, Progress, shared_system
+from callsheet.crews.starting import RunOptions, begin, check_model
+from callsheet.crews.system import HostName, Progress, System, shared_system
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
 from callsheet.runtime.protocol import FLOW
@@ -29,60 +28,6 @@ from callsheet.settings import Settings, load_settings
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,47}$")
 F = TypeVar("F", bound=FlowFunction)
-
-
-class Runnable(ABC):
-    """What can be given work: a crew defined here, or one that a cluster serves."""
-
-    def run(self, input: Any, *, check: bool = True, **options: Unpack[RunKeywords]) -> Result:  # noqa: A002
-        """Run the crew and wait for its result.
-
-        Raises the error that ended the run; with `check=False` the result carries it instead. An
-        interrupt (Ctrl-C) cancels the run. The options:
-
-        - `host`: "ray" (the default), or "inline": in this process, without Ray.
-        - `model`: `provider/name`, for every agent, whatever it names.
-        - `session`: a name that groups runs.
-        - `docs`: paths of files and folders that the agents may search.
-        - `folder`: what `read_file` may read; default the working folder.
-        - `budget_usd`, `deadline_s`: what the run may cost, and how many seconds it may take.
-        - `limits`: a `Limits` in place of the crew's.
-        - `settings`: see `load_settings`.
-        - `progress`: a function that is told what is being started.
-        - `notices`: a list that gets a line for each document that was left out.
-        """
-        found = portal().run(self._whole(input, **options))
-        return found.checked() if check else found
-
-    async def arun(
-        self,
-        input: Any,  # noqa: A002
-        *,
-        check: bool = True,
-        **options: Unpack[RunKeywords],
-    ) -> Result:
-        """As `run`, with its options, in the caller's event loop. Cancelling this cancels the run."""
-        found = await portal().arun(self._whole(input, **options))
-        return found.checked() if check else found
-
-    def start(self, input: Any, **options: Unpack[StartKeywords]) -> Run:  # noqa: A002
-        """Begin a run.
-
-        Takes the options of `run`, and `watch`: whether `run.events()` tells of everything (the default) or
-        of the end alone.
-        """
-        return portal().run(self._start(input, **options))
-
-    async def astart(self, input: Any, **options: Unpack[StartKeywords]) -> Run:  # noqa: A002
-        """As `start`, with its options, in the caller's event loop."""
-        return await portal().arun(self._start(input, **options))
-
-    async def _whole(self, given: Any, **options: Any) -> Result:
-        return await (await self._start(given, **{**options, "watch": False})).outcome()
-
-    @abstractmethod
-    async def _start(self, given: Any, **options: Any) -> Run:
-        """Begin a run; called in the portal's loop."""
 
 
 class Crew(Runnable):
@@ -157,7 +102,23 @@ class Crew(Runnable):
         system = await shared_system(settings or load_settings(), host, progress)
         check_model(system, wanted, (agent.model for agent in self.agents))
         launch = await system.launched(self)
-        return await begin(system, self.name, launch, given, self.limits, self._output, progress, wanted)
+        return await begin(
+            system, self.name, launch, given, self.limits, self._output, progress, wanted, self.source
+        )
+
+    async def _resume(
+        self,
+        run_id: str,
+        *,
+        host: HostName = "ray",
+        settings: Settings | None = None,
+        progress: Progress = lambda _: None,
+        **options: Any,
+    ) -> Run:
+        wanted = ResumeOptions.of(options)
+        system = await shared_system(settings or load_settings(), host, progress)
+        launch = await system.launched(self)
+        return await go_on(system, run_id, self.name, launch, self._output, wanted, self.source)
 
     @classmethod
     def connect(cls, name: str, *, settings: Settings | None = None) -> LaunchedCrew:
@@ -190,6 +151,7 @@ class Crew(Runnable):
         return {
             "crew": self.name,
             "description": self.summary,
+            "source": self.source,
             "limits": self.limits.to_dict(),
             "agents": [
                 {"name": a.name, "role": a.role.name, "model": a.model, "tools": [t.name for t in a.tools]}
@@ -214,11 +176,35 @@ class LaunchedCrew(Runnable):
         progress: Progress = lambda _: None,
         **options: Any,
     ) -> Run:
+        wanted = RunOptions.of(options)
+        system, description = await self._found(host, settings, progress)
+        check_model(system, wanted, (agent.get("model") for agent in description.get("agents", ())))
+        limits = Limits.from_dict(description.get("limits", {}))
+        crew = description.get("crew", self.name)
+        source = description.get("source", "")
+        return await begin(system, crew, self.name, given, limits, None, progress, wanted, source)
+
+    async def _resume(
+        self,
+        run_id: str,
+        *,
+        host: HostName = "ray",
+        settings: Settings | None = None,
+        progress: Progress = lambda _: None,
+        **options: Any,
+    ) -> Run:
+        wanted = ResumeOptions.of(options)
+        system, description = await self._found(host, settings, progress)
+        crew, source = description.get("crew", self.name), description.get("source", "")
+        return await go_on(system, run_id, crew, self.name, None, wanted, source)
+
+    async def _found(
+        self, host: HostName, settings: Settings | None, progress: Progress
+    ) -> tuple[System, dict[str, Any]]:
         if host != "ray":
             raise DefinitionError(
                 f"{self.name!r} serves on a cluster, so it cannot run {host}", hint="Leave the host out."
             )
-        wanted = RunOptions.of(options)
         system = await shared_system(settings or self._settings or load_settings(), "ray", progress)
         known = {launch["name"]: launch for launch in await system.host.client.query("launches")}
         if self.name not in known:
@@ -226,11 +212,7 @@ class LaunchedCrew(Runnable):
                 f"no crew is launched as {self.name!r}",
                 hint=f"There is: {', '.join(known)}." if known else "`callsheet launch CREW` launches one.",
             )
-        description = known[self.name]
-        check_model(system, wanted, (agent.get("model") for agent in description.get("agents", ())))
-        limits = Limits.from_dict(description.get("limits", {}))
-        crew = description.get("crew", self.name)
-        return await begin(system, crew, self.name, given, limits, None, progress, wanted)
+        return system, known[self.name]
 
 
 def check_name(name: str) -> str:

@@ -26,6 +26,8 @@ from callsheet.core.errors import (
     UsageError,
     unknown_name,
 )
+from callsheet.core.records import PERSON
+from callsheet.crews.questions import ask_body as question_body
 from callsheet.models.messages import OutputSpec
 from callsheet.runtime.turns import Turn
 
@@ -86,6 +88,15 @@ class FlowRun:
             own = self._outputs[name]
             return reply["output"] if own is None else output_type(own).value(reply["output"])
         return await self._ask_for(name, data_of(task), material, output_type(output))
+
+    async def ask_person(self, question: str, choices: Sequence[str] | None = None) -> str:
+        """Ask a person, and wait for the reply: for days, if it takes so long.
+
+        While nothing else of the run can go on, it waits without any process; `callsheet reply RUN TEXT`, or
+        `crew.resume(run_id, reply=…)`, goes on with it. With `choices` the reply is one of them.
+        """
+        reply = await self._turn.ask(PERSON, question_body(question, choices))
+        return as_text(reply["output"])
 
     async def now(self) -> float:
         """The time (Unix seconds); a replay sees the same."""

@@ -10,12 +10,17 @@ from callsheet.core.errors import CallsheetError, RunError
 from callsheet.core.events import EndRun
 from callsheet.core.ids import trace_id
 from callsheet.core.limits import RunUsage
-from callsheet.core.records import Envelope, Step, body_text
+from callsheet.core.records import Envelope, RunWaits, Step, body_text
+from callsheet.crews.questions import Question
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a run ended. `output` is the crew's answer, of its output type; None if there is none."""
+    """How a run ended, or that it waits. `output` is the crew's answer, of its output type; None if there is none.
+
+    A run that waits for a person has `questions`; `crew.resume(run_id, reply=…)` goes on with it, in any
+    process, at any time. One that was stopped or failed goes on with `crew.resume(run_id)`.
+    """
 
     run_id: str
     crew: str
@@ -26,6 +31,7 @@ class Result:
     elapsed_s: float = 0.0
     session_id: str = ""
     trace_url: str | None = None
+    questions: tuple[Question, ...] = ()
 
     @property
     def trace_id(self) -> str:
@@ -57,6 +63,7 @@ class Result:
             "trace_id": self.trace_id,
             "trace_url": self.trace_url,
             "session_id": self.session_id,
+            "questions": [question.to_dict() for question in self.questions],
             "error": error,
         }
 
@@ -66,7 +73,7 @@ class RunEvent:
     """Something that happened in a run, once it is in the journal.
 
     `message`: `sender` said `text` to `receiver`. `llm`, `tool`, `now`: `sender` finished a step called
-    `name`. `end`: the run is over, and `text` is its status.
+    `name`. `end`: the run is over, or waits for a person, and `text` is its status.
     """
 
     kind: Literal["message", "llm", "tool", "ask", "now", "end"]
@@ -85,7 +92,7 @@ class EventReader:
     def __init__(self) -> None:
         self._holders: dict[str, str] = {}
 
-    def read(self, news: Envelope | Step | EndRun) -> RunEvent:
+    def read(self, news: Envelope | Step | RunWaits | EndRun) -> RunEvent:
         """The event of one record."""
         match news:
             case Envelope():
@@ -100,6 +107,8 @@ class EventReader:
                     kind=news.kind, at=news.ended, sender=self._holders.get(news.turn_id, ""), name=news.name,
                     text=_step_text(news), usage=news.usage, elapsed_s=news.ended - news.started,
                 )  # fmt: skip
+            case RunWaits():
+                return RunEvent(kind="end", at=news.at, text="waiting", usage=news.usage)
             case EndRun():
                 return RunEvent(kind="end", at=news.at, text=news.status, usage=news.usage)
 

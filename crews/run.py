@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import CallsheetError, InfrastructureError, RunError
+from callsheet.core.errors import CallsheetError, InfrastructureError, RunError, WaitingError
 from callsheet.core.events import EndRun
-from callsheet.core.records import RunRecord, body_text
+from callsheet.core.records import RunRecord, RunWaits, body_text
 from callsheet.crews.portal import portal
+from callsheet.crews.questions import questions_of
 from callsheet.crews.result import EventReader, Result, RunEvent
 from callsheet.runtime.client import Client
 from callsheet.runtime.protocol import FLOW
@@ -29,7 +30,7 @@ class Run:
         self._links = links
         self._events: asyncio.Queue[RunEvent | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[EndRun] = self._loop.create_future()
+        self._end: asyncio.Future[EndRun | RunWaits] = self._loop.create_future()
         self._task = self._loop.create_task(self._follow())
 
     @property
@@ -86,7 +87,7 @@ class Run:
         try:
             async for news in self._client.follow(self.run_id):
                 self._events.put_nowait(reader.read(news))
-                if isinstance(news, EndRun):
+                if isinstance(news, (EndRun, RunWaits)):
                     self._end.set_result(news)
         except Exception as error:  # whatever it is, whoever waits must hear of it
             if not self._end.done():
@@ -100,6 +101,8 @@ class Run:
 
     async def _result(self) -> Result:
         end = await asyncio.shield(self._end)
+        if isinstance(end, RunWaits):
+            return await self._waits(end)
         output, error = None, None
         if end.output is not None:
             output = from_json(end.output)["output"]
@@ -114,6 +117,21 @@ class Run:
         return Result(
             run_id=self.run_id, crew=self._record.crew, status=end.status, output=output, error=error,
             usage=end.usage, elapsed_s=end.at - self._record.started, session_id=self._record.session_id,
+            trace_url=self.trace_url,
+        )  # fmt: skip
+
+    async def _waits(self, end: RunWaits) -> Result:
+        _, envelopes, _ = await self._client.query("run", run_id=self.run_id)
+        questions = questions_of(envelopes)
+        asked = questions[0].text if questions else "a question"
+        more = f" (and {len(questions) - 1} more)" if len(questions) > 1 else ""
+        error = WaitingError(
+            f"the run waits for a person: {asked}{more}", run_id=self.run_id,
+            hint=" ".join(question.how for question in questions[:1]),
+        )  # fmt: skip
+        return Result(
+            run_id=self.run_id, crew=self._record.crew, status="waiting", error=error, usage=end.usage,
+            elapsed_s=end.at - self._record.started, session_id=self._record.session_id, questions=questions,
             trace_url=self.trace_url,
         )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -29,6 +28,7 @@ class RunKeywords(TypedDict, total=False):
     docs: Sequence[str | Path] | str | Path
     folder: str | Path | None
     budget_usd: float | None
+    budget_tokens: int | None
     deadline_s: float | None
     limits: Limits | None
     settings: Settings | None
@@ -51,6 +51,7 @@ class RunOptions:
     docs: Sequence[str | Path] | str | Path = ()
     folder: str | Path | None = None
     budget_usd: float | None = None
+    budget_tokens: int | None = None
     deadline_s: float | None = None
     limits: Limits | None = None
     watch: bool = True
@@ -73,24 +74,29 @@ class RunOptions:
                     f"model is {options.model!r}", hint="It is a name: provider/name, or `offline`."
                 )
             parse_model(options.model)
-        for name in ("budget_usd", "deadline_s"):
-            value = given.get(name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
-                raise DefinitionError(f"{name} is {value!r}", hint="Give a number above 0, or leave it out.")
         if options.limits is not None and not isinstance(options.limits, Limits):
             raise DefinitionError(f"limits is {options.limits!r}", hint="Give Limits(…).")
+        options.limits_of(Limits())
         return options
 
     def limits_of(self, crew: Limits) -> Limits:
         """The run's limits: the crew's own, unless it was started with others."""
-        changes: dict[str, Any] = {"budget_usd": self.budget_usd, "deadline_s": self.deadline_s}
-        return replace(self.limits or crew, **{k: v for k, v in changes.items() if v is not None})
+        return changed_limits(
+            self.limits or crew, budget_usd=self.budget_usd, budget_tokens=self.budget_tokens,
+            deadline_s=self.deadline_s,
+        )  # fmt: skip
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths in `docs`; one alone is a list of one."""
         docs = (self.docs,) if isinstance(self.docs, (str, Path)) else self.docs
         return tuple(str(path) for path in docs)
+
+
+def changed_limits(limits: Limits, **changes: float | None) -> Limits:
+    """The limits with these in place of their own, where given. Raises DefinitionError for what can be none."""
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(limits, **given)
 
 
 class OfflineWarning(UserWarning):
@@ -131,6 +137,7 @@ async def begin(
     output: Any,
     progress: Progress,
     options: RunOptions,
+    source: str,
 ) -> Run:
     """Begin a run of a crew that is launched on the system. Raises UsageError for an input without JSON form."""
     task = data_of(given)
@@ -138,6 +145,7 @@ async def begin(
         "model": options.model,
         "default_model": system.default_model(),
         "folder": str(options.folder or Path.cwd()),
+        "host": system.host_name,
     }
     if options.paths:
         progress("reading the documents")
@@ -145,8 +153,9 @@ async def begin(
         told["collection"] = await system.add_documents(options.paths, said)
     limits = options.limits_of(limits)
     record = system.record(
-        crew, launch, task, limits=limits, session=storable(options.session), options=storable(told)
-    )
+        crew, launch, task, limits=limits, session=storable(options.session), options=storable(told),
+        source=source,
+    )  # fmt: skip
     links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
     system.host.client.start(record, limits, watch="all" if options.watch else "end")
     return Run(system.host.client, record, output, links)

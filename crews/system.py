@@ -43,6 +43,7 @@ class System:
 
     def __init__(self, settings: Settings, host: HostName, progress: Progress) -> None:
         self.settings = settings
+        self.host_name: HostName = host
         self.endpoint = phoenix_endpoint(settings)
         config = HostConfig(
             journal=settings.journal_url, synchronous=settings.journal_sync, hidden=KEYS,
@@ -125,6 +126,7 @@ class System:
         limits: Limits,
         session: str,
         options: Mapping[str, Any],
+        source: str,
     ) -> RunRecord:
         """The record of a new run."""
         run_id = time.strftime("%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
@@ -132,7 +134,7 @@ class System:
             run_id=run_id, crew=crew, status="running", input=to_json({"input": given}),
             session_id=session or run_id,
             limits=to_json(limits.to_dict()), launch=launch, options=to_json(dict(options)),
-            started=time.time(),
+            started=time.time(), source=source,
         )  # fmt: skip
 
     def default_model(self) -> str:
