@@ -59,6 +59,8 @@ class ReplayedTurn(Turn):
         """What was handed over."""
         self.unknown: list[Shown] = []
         """What today's code asks for, and is not recorded."""
+        self.cut_off = False
+        """Whether it has come to a step that was begun, and has no result."""
 
     async def step(
         self,
@@ -76,6 +78,7 @@ class ReplayedTurn(Turn):
         step = self._kept.get(place) or self._by_conversation(kind, shown_input)
         if step is not None:
             return from_json((await self._handed(step)).result)
+        self.cut_off = self.cut_off or place in self._unanswered
         if kind == "llm" and place not in self._unanswered:
             with contextlib.suppress(Exception):  # what it would ask for is only shown
                 await run(place[1])

@@ -7,12 +7,13 @@ for the same steps and come to the same reply. No model and no tool is called, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from callsheet.core.canonical import from_json
+from callsheet.core.canonical import digest, from_json
 from callsheet.core.errors import CallsheetError, RunError
 from callsheet.core.frozen import frozen
+from callsheet.core.ids import step_key
 from callsheet.core.limits import Limits
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, ask_step
 from callsheet.crews.differences import (
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 """How long a turn may wait for something of its own (a timer, a thread) before it counts as stuck."""
+
+REPEATS = 5
+"""How many crashes under one and the same call are told apart from what code does."""
 
 SETTLING = 20
 """Rounds of the event loop after which everything that could go on has done so."""
@@ -145,8 +149,11 @@ class _Past:
     def not_taken(self, turn: ReplayedTurn) -> tuple[Numbered, Step] | None:
         """The first recorded step that today's code did not ask for."""
         kept = [*self._steps.get(turn.id, ()), *self._open.get(turn.id, ())]
+        again = {key for _, step in kept for key in _repeats_of(step)}
         left = [
-            (item, step) for item, step in kept if step.place not in turn.asked and not _is_of_recovery(step)
+            (item, step)
+            for item, step in kept
+            if step.place not in turn.asked and step.key not in again and not _is_of_recovery(step)
         ]
         return min(left, key=lambda pair: pair[0].number, default=None)
 
@@ -154,6 +161,14 @@ class _Past:
 def _is_of_recovery(step: Step) -> bool:
     """Whether a person was asked what had become of a step: only a crash leads there, no code."""
     return step.kind == "ask" and step.name == PERSON and from_json(step.input).get("kind") == "unknown"
+
+
+def _repeats_of(step: Step) -> Iterator[str]:
+    """The keys of the steps by which a call was made again that a crash had left unknown (see `Acting`)."""
+    if step.kind == "tool":
+        place = f"{step.key.removeprefix('tool-')}/{step.nth}"
+        for attempt in range(1, REPEATS + 1):
+            yield step_key("tool", digest("again", place, str(attempt)))
 
 
 async def _take(turn: ReplayedTurn, handler: Handler, begun: Numbered, past: _Past) -> Difference | None:
@@ -167,6 +182,8 @@ async def _take(turn: ReplayedTurn, handler: Handler, begun: Numbered, past: _Pa
                 break
             if turn.give_next():
                 continue
+            if turn.cut_off:
+                break
             if not finished and past.not_taken(turn) is None:
                 break  # as far as it is recorded
             stirred = turn.stirred()
@@ -209,7 +226,7 @@ def _compared(
     assert isinstance(recorded, Envelope)
     if outcome is None:
         # A call that failed is not recorded as a step; the error that it ended its turn with is.
-        if recorded.kind == "error" and turn.unknown:
+        if recorded.kind == "error" and (turn.unknown or turn.cut_off):
             return None
     elif outcome[0] == recorded.kind and same_outcome(outcome[0], outcome[1], from_json(recorded.body)):
         return None

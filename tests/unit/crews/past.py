@@ -6,8 +6,12 @@ from typing import Any
 
 from callsheet.core.records import Envelope, RunRecord, Step
 from callsheet.crews import Crew, Result
+from callsheet.crews.forking import fork_run
+from callsheet.crews.portal import portal
 from callsheet.crews.replaying import Replay, replay_run
+from callsheet.crews.system import shared_system
 from callsheet.runtime.journal import Journal
+from callsheet.runtime.protocol import ResumeRun
 from tests.unit.crews.fake_models import Bench
 
 Past = tuple[RunRecord, list[Envelope], list[Step]]
@@ -37,3 +41,25 @@ async def replayed(bench: Bench, crew: Crew, run: Result | Past) -> Replay:
     found = await replay_run(crew, *past)
     assert len(bench.gateway.requests) == before
     return found
+
+
+async def fork(bench: Bench, run: Result | str, at: int, **changes: Any) -> str:
+    """The id of a fork that is kept in the journal, and has not begun."""
+    journal = Journal(bench.settings.journal_url)
+    try:
+        run_id = run if isinstance(run, str) else run.run_id
+        return fork_run(journal, run_id, at, **changes).run_id
+    finally:
+        journal.close()
+
+
+async def resumed(bench: Bench, crew: Crew, run_id: str) -> Any:
+    """Let a kept run go on with this crew; how it ended."""
+
+    async def go() -> Any:
+        system = await shared_system(bench.settings, "inline", lambda _: None)
+        launch = await system.launched(crew)
+        system.host.client.resume(ResumeRun(run_id=run_id, launch=launch))
+        return await system.host.client.end(run_id)
+
+    return await portal().arun(go())

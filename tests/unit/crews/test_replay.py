@@ -10,8 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from callsheet.agents import Agent
-from callsheet.core.canonical import to_json
+from callsheet.core.canonical import digest, to_json
 from callsheet.core.errors import ModelUnavailableError, RunError
+from callsheet.core.ids import step_key
+from callsheet.core.records import PERSON, Envelope
 from callsheet.crews import Crew, FlowRun, replaying
 from callsheet.tools import tool
 from tests.unit.crews.fake_models import Bench, call, calls
@@ -332,3 +334,34 @@ async def test_what_json_shows(bench: Bench) -> None:
     assert (data["run_id"], data["same"], data["turns"]) == (result.run_id, False, 3)
     assert data["differences"][0]["expected"]["kind"] == "llm"
     to_json(data)
+
+
+async def test_what_only_a_crash_led_to_is_no_difference(bench: Bench) -> None:
+    bench.script(SCRIPT)
+    record, envelopes, steps = past_of(bench, await bench.run(desk(), "Where is order 17?"))
+    done = next(step for step in steps if step.kind == "tool")
+    place = f"{done.key.removeprefix('tool-')}/{done.nth}"
+    again = replace(done, key=step_key("tool", digest("again", place, "1")))
+    question = Envelope(
+        id="q", run_id=record.run_id, kind="ask", sender="clerk", receiver=PERSON, cause=done.turn_id,
+        body=to_json({"question": "?", "kind": "unknown"}), step_key="ask-q", at=done.ended,
+    )  # fmt: skip
+    reply = Envelope(
+        id="q-reply", run_id=record.run_id, kind="reply", sender=PERSON, receiver="clerk", reply_to="q",
+        cause="q", body=to_json({"output": {"decision": "approve", "text": ""}}), at=done.ended,
+    )  # fmt: skip
+    messages = [*envelopes[:2], question, reply, *envelopes[2:]]
+    assert (await replayed(bench, desk(), (record, messages, [*steps, again]))).same
+    approval = replace(question, body=to_json({"question": "?", "kind": "approval"}))
+    messages[2] = approval
+    assert not (await replayed(bench, desk(), (record, messages, steps))).same
+
+
+async def test_a_call_that_was_begun_and_never_came_back_is_no_difference(bench: Bench) -> None:
+    bench.script(SCRIPT)
+    record, envelopes, steps = past_of(bench, await bench.run(desk(), "Where is order 17?"))
+    cut = [*steps[:2], replace(steps[2], state="intent", result="null")]
+    assert (await replayed(bench, desk(), (record, envelopes[:2], cut))).same
+    failed = replace(envelopes[2], kind="error", body=to_json(RunError("killed").to_dict()))
+    up = replace(envelopes[-1], kind="error", body=failed.body)
+    assert (await replayed(bench, desk(), (record, [*envelopes[:2], failed, up], cut))).same
