@@ -104,7 +104,8 @@ class Acting:
                 "not change. Use what it told you, call it with other arguments, or answer without it.",
             )
         try:
-            given = tool.read(call.arguments) if tool.approval or _asks(tool) else {}
+            checked_first = tool.approval or tool.effect == "once" or _asks(tool)
+            given = tool.read(call.arguments) if checked_first else {}
         except ToolInputError as failure:  # nobody is asked about a call that cannot be made
             return _told(call, storable(failure.message_for_model))
         if _asks(tool):
@@ -132,7 +133,9 @@ class Acting:
 
         return await self._turn.step(
             "tool", call.name, key, lambda nth: self._call(tool, call, self._idempotency_key(place(nth))),
-            shown_input={"tool": call.name, "arguments": call.arguments},
+            shown_input={
+                "tool": call.name, "arguments": call.arguments, **({"attempt": attempt} if attempt > 1 else {})
+            },
             once=tool.effect == "once", on_unknown=unknown if tool.effect == "once" else None,
         )  # fmt: skip
 
