@@ -27,6 +27,7 @@ from callsheet.models.messages import (
     tool_results,
     user,
 )
+from callsheet.models.quotes import OUTPUT_TOKENS, Quote, most_input_tokens
 from callsheet.runtime.turns import Turn
 
 REPAIRS = 2
@@ -99,19 +100,31 @@ class Thinker:
         options = from_json(turn.info.options)
         model = options.get("model") or self._agent.model or options.get("default_model") or "offline"
 
-        async def call(_: int) -> tuple[dict[str, Any], RunUsage]:
-            request = ModelRequest(
+        limits = turn.info.limits
+        budgeted = limits.budget_usd is not None or limits.budget_tokens is not None
+
+        def request() -> ModelRequest:
+            return ModelRequest(
                 id=uuid.uuid4().hex, model=model, messages=tuple(conversation.messages), tools=self._specs,
                 output=conversation.output, temperature=self._agent.temperature,
-                max_tokens=self._agent.max_tokens, extra=self._extra, deadline=turn.info.deadline,
+                max_tokens=self._agent.max_tokens or (OUTPUT_TOKENS if budgeted else None),
+                extra=self._extra, deadline=turn.info.deadline,
                 run_id=turn.info.run_id, turn_id=turn.id, agent=self._agent.name, crew=turn.info.crew,
                 session_id=turn.info.session_id, parent_span_id=turn_span_id(turn.id),
             )  # fmt: skip
-            reply: ModelReply = await turn.services["gateway"](request)
+
+        async def call(_: int) -> tuple[dict[str, Any], RunUsage]:
+            reply: ModelReply = await turn.services["gateway"](request())
             return storable(reply_to_data(reply)), _usage(reply)
 
+        async def worst() -> RunUsage:
+            return await _worst(turn, request())
+
         shown = {"model": model, "messages": len(conversation.messages), "conversation": conversation.digest}
-        data = await turn.step("llm", model, digest(model, conversation.digest), call, shown_input=shown)
+        data = await turn.step(
+            "llm", model, digest(model, conversation.digest), call, shown_input=shown,
+            worst=worst if budgeted else None,
+        )  # fmt: skip
         return reply_from_data(data)
 
     def _check_stop(self, turn: Turn, reply: ModelReply) -> None:
@@ -146,6 +159,15 @@ class _Conversation:
     @property
     def last_text(self) -> str:
         return next((m.text for m in reversed(self.messages) if m.role == "assistant" and m.text), "")
+
+
+async def _worst(turn: Turn, request: ModelRequest) -> RunUsage:
+    """What the call may use at most. A model without a known price has no part in the budget in USD."""
+    tokens = most_input_tokens(request)
+    output = request.max_tokens or OUTPUT_TOKENS
+    quote = Quote(model=request.model, input_tokens=tokens, output_tokens=output)
+    usd: float | None = await turn.services["gateway"](quote)
+    return RunUsage(input_tokens=tokens, output_tokens=output, cost_usd=usd or 0.0)
 
 
 def _usage(reply: ModelReply) -> RunUsage:

@@ -28,8 +28,9 @@ from callsheet.models.catalogue import (
 from callsheet.models.config import GatewayConfig
 from callsheet.models.embeddings import EmbedRequest
 from callsheet.models.llm_span import llm_span
-from callsheet.models.messages import ModelReply, ModelRequest
+from callsheet.models.messages import ModelReply, ModelRequest, Usage
 from callsheet.models.prices import check_budget, cost_usd
+from callsheet.models.quotes import Quote
 from callsheet.models.retry import RetryPolicy, with_retries
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,12 @@ class Gateway:
     async def handle(self, request: EmbedRequest) -> list[list[float]]: ...
     @overload
     async def handle(self, request: ListModels) -> tuple[ModelInfo, ...]: ...
+    @overload
+    async def handle(self, request: Quote) -> float | None: ...
     async def handle(
-        self, request: ModelRequest | EmbedRequest | ListModels
-    ) -> ModelReply | list[list[float]] | tuple[ModelInfo, ...]:
-        """Answer one request: a ModelReply, vectors (one list for each text), or what models there are.
+        self, request: ModelRequest | EmbedRequest | ListModels | Quote
+    ) -> ModelReply | list[list[float]] | tuple[ModelInfo, ...] | float | None:
+        """Answer one request: a ModelReply, vectors (one list for each text), what models there are, or a price.
 
         Raises ModelError (its subclass says what went wrong, its hint what to do), UnknownNameError for
         a model of no known provider, SettingsError for a wrong address, and LimitError for a call that
@@ -108,6 +111,8 @@ class Gateway:
             return list_models(self._environ, self.config.base_urls)
         if isinstance(request, EmbedRequest):
             return await self._embed(request)
+        if isinstance(request, Quote):
+            return self._quote(request)
         return await self._complete(request)
 
     async def close(self) -> None:
@@ -115,6 +120,12 @@ class Gateway:
         providers, self._providers = self._providers, {}
         for provider, _ in providers.values():
             await provider.close()
+
+    def _quote(self, quote: Quote) -> float | None:
+        name = parse_model(quote.model)
+        _, url = self._provider(name)
+        usage = Usage(input_tokens=quote.input_tokens, output_tokens=quote.output_tokens)
+        return cost_usd(name, usage, api_url=url)
 
     async def _embed(self, request: EmbedRequest) -> list[list[float]]:
         provider, _ = self._provider(parse_model(request.model))

@@ -34,7 +34,8 @@ def test_the_conversation_goes_to_standard_error(callsheet: Callsheet, documents
 def test_json_is_one_object_and_nothing_else(callsheet: Callsheet, documents: Path) -> None:
     ended = callsheet("run", "research", "--inline", "--json", "--session", "s1", "--docs", "docs", QUESTION)
     assert set(ended.data) == {
-        "run_id", "crew", "status", "output", "usage", "elapsed_s", "trace_id", "trace_url", "session_id", "error"
+        "run_id", "crew", "status", "output", "usage", "elapsed_s", "trace_id", "trace_url", "session_id",
+        "questions", "error",
     }  # fmt: skip
     assert ended.data["status"] == "done"
     assert ended.data["session_id"] == "s1"

@@ -46,7 +46,8 @@ def test_run_blocks_and_gives_the_result(bench: Bench) -> None:
     assert len(result.trace_id) == 32
     data = result.to_dict()
     assert list(data) == [
-        "run_id", "crew", "status", "output", "usage", "elapsed_s", "trace_id", "trace_url", "session_id", "error",
+        "run_id", "crew", "status", "output", "usage", "elapsed_s", "trace_id", "trace_url", "session_id",
+        "questions", "error",
     ]  # fmt: skip
     json.dumps(data)
 
