@@ -176,7 +176,7 @@ class Tool:
             if self.effect == "none"
             else " Whether it took effect is not known; find out before repeating it."
         )
-        return f"{self.name} was stopped: it took longer than {self.timeout_s:g} s.{unsure}"
+        return f"{self.name} was given up: it took longer than {self.timeout_s:g} s.{unsure}"
 
     def _error(self, error: BaseException) -> ToolError:
         reason = error.message if isinstance(error, CallsheetError) else str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from callsheet.core.errors import CallsheetError, LimitError, ToolError
 from callsheet.core.limits import Limits
+from callsheet.runtime.protocol import ResumeRun
 from callsheet.tools import Tool, ToolContext, tool
-from tests.unit.agents.desk import Desk
+from tests.unit.agents.desk import RUN, Desk
 from tests.unit.crews.fake_models import call, calls
-from tests.unit.runtime.town import output
+from tests.unit.runtime.town import output, until
 
 Open = Callable[..., Awaitable[Desk]]
 
@@ -218,6 +220,32 @@ async def test_a_call_whose_arguments_do_not_fit_is_not_begun(desk: Open) -> Non
     assert bank.ledger == []
     _, steps = await at.records()
     assert not [step for step in steps if step.kind == "tool"], "nobody will ever be asked what became of it"
+
+
+async def test_a_stopped_run_ends_its_synchronous_call_and_asks_about_it_when_it_is_resumed(
+    desk: Open,
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    @tool(effect="once")
+    def pay(amount: int) -> str:
+        """Pay an amount."""
+        begun.set()
+        try:
+            while True:
+                pass
+        finally:
+            ended.set()
+
+    at = await desk(pay, script=ONE_CALL)
+    await until(begun.is_set)
+    at.town.client.cancel(RUN, "enough")
+    assert (await at.end()).status == "cancelled"
+    await until(ended.is_set)
+    at.town.client.resume(ResumeRun(run_id=RUN, launch="crew"))
+    assert (await at.question())["kind"] == "unknown"
+    await at.decide("result", "paid after all")
+    assert output(await at.end()) == "done"
 
 
 # --- the limit on identical calls -------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Item(BaseModel):
 class Size:
     width: int
 
-@tool(effect="once", timeout_s=9)
+@tool(effect="once", on_unknown="fail", timeout_s=9)
 def order(item: Item, size: Size, colour: Colour, context: ToolContext, n: int = 1) -> str:
     """Order an item."""
     return f"{n} {colour.value} {item.name} of {size.width} for {context.agent}"
@@ -74,6 +74,7 @@ async def test_a_tool_from_a_module_sent_by_value(module: types.ModuleType) -> N
         original.schema,
     )
     assert (arrived.effect, arrived.approval, arrived.timeout_s) == ("once", False, 9)
+    assert arrived.on_unknown == "fail"
     assert await arrived.call(ARGUMENTS, CONTEXT) == RESULT
     with pytest.raises(ToolInputError, match="item"):
         await arrived.call("{}", CONTEXT)
