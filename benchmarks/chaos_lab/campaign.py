@@ -28,7 +28,7 @@ class Log:
     jobs: dict[str, str] = field(default_factory=dict)
     """The run of each job of which a driver said that it has begun, and lived until it was in the journal."""
     faults: list[str] = field(default_factory=list)
-    decisions: dict[str, str] = field(default_factory=dict)
+    decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was decided on each question, by the question's id."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,10 +125,10 @@ class Campaign:
     def _answer(self, run_id: str) -> None:
         for question in self.stage.journal.questions(run_id):
             if question["id"] not in self._answered:
-                reply, word = decide(question, self.stage.ledger())
+                options = decide(question, self.stage.ledger())
                 self._answered.add(question["id"])
-                self.log.decisions[question["id"]] = word
-                self.driver.send(run=run_id, reply=[question["id"], reply])
+                self.log.decisions[question["id"]] = options
+                self.driver.send(run=run_id, options=options)
 
     def _resume(self, runs: list[str]) -> None:
         for run_id in runs:
@@ -143,7 +143,8 @@ class Campaign:
         journal = self.stage.journal
         goal = journal.count() + (1 if kill.point else kill.records)
         until(lambda: (self.tend(), journal.count() >= goal)[1], "records", RECORDS_TIMEOUT_S)
-        time.sleep(kill.delay_s)
+        if kill.kind in ("driver", "node"):
+            time.sleep(kill.delay_s)
         if kill.kind == "driver":
             return self._kill_driver()
         if kill.kind == "node":

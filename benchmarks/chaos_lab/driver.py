@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from callsheet.core.errors import CallsheetError
 from callsheet.crews.crew import Crew
 from callsheet.crews.loading import load_crew
 
@@ -30,7 +29,6 @@ class Driver:
 
     def __init__(self, mode: str, docs: str) -> None:
         self._crew: Any = Crew.connect("chaos") if mode == "cluster" else load_crew(str(CREW_FILE))
-        self._mode = mode
         self._docs = docs
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,35 +47,12 @@ class Driver:
                 tell(started=order["job"], run=run_id)
                 result = await run.aresult(check=False)
             else:
-                reply = order.get("reply")
-                result = await self._crew.aresume(
-                    run_id, reply=None if reply is None else tuple(reply), check=False
-                )
-        except CallsheetError as error:
-            tell(refused=type(error).__name__, run=run_id, message=error.message, order=order)
+                result = await self._crew.aresume(run_id, check=False, **order.get("options", {}))
+        except Exception as error:  # the campaign judges it
+            tell(refused=type(error).__name__, run=run_id, message=str(error), order=order)
         else:
             error = None if result.error is None else result.error.message
             tell(ended=result.status, run=run_id, output=result.output, error=error)
-
-    async def _resume(self, run_id: str, reply: list[Any] | None) -> None:
-        from callsheet.core.canonical import to_json
-        from callsheet.crews.portal import portal
-        from callsheet.crews.system import shared_system
-        from callsheet.runtime.protocol import ResumeRun
-        from callsheet.settings import load_settings
-
-        async def go() -> Any:
-            system = await shared_system(load_settings(), "ray", lambda _: None)
-            launch = "chaos" if self._mode == "cluster" else await system.launched(self._crew)
-            body = None if reply is None else (reply[0], to_json({"output": reply[1]}))
-            system.host.client.resume(ResumeRun(run_id=run_id, launch=launch, reply=body))
-            last = None
-            async for news in system.host.client.follow(run_id):
-                last = news
-            return last
-
-        last = await portal().arun(go())
-        tell(ended=getattr(last, "status", "waiting"), run=run_id, output=getattr(last, "output", None))
 
 
 async def main() -> None:

@@ -82,6 +82,14 @@ class Journal:
         )
         return [OpenTurn(row["id"], row["run_id"], row["receiver"]) for row in found]
 
+    def begun_payments(self) -> list[str]:
+        """The runs in which a `once` tool was begun whose result is not known."""
+        found = self.rows(
+            "SELECT s.run_id FROM steps s JOIN runs r ON r.run_id = s.run_id"
+            " WHERE r.status = 'running' AND s.state = 'intent' AND s.kind = 'tool'"
+        )
+        return [row["run_id"] for row in found]
+
     def moved_since(self, place: tuple[int, int]) -> list[dict[str, Any]]:
         """What was kept after that place: whose turn recorded it (`turn`), and what kind of thing it is."""
         envelopes, steps = place

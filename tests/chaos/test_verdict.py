@@ -151,7 +151,6 @@ def test_a_plan_follows_from_its_seed_and_takes_every_kind_equally() -> None:
 
 def test_the_operator_looks_into_the_ledger_before_deciding(evidence: Evidence) -> None:
     body = {"kind": "unknown", "tool": "pay", "arguments": json.dumps({"order": f"{JOB}-a"})}
-    question = {"run_id": RUN, "body": body}
-    made, word = decide(question, evidence.ledger)
-    assert (made["decision"], made["text"], word) == ("result", f"receipt-{JOB}-a", "result")
-    assert decide(question, [])[0]["decision"] == "approve"
+    question = {"id": "q", "run_id": RUN, "body": body}
+    assert decide(question, evidence.ledger) == {"question": "q", "reply": f"receipt-{JOB}-a"}
+    assert decide(question, []) == {"question": "q", "approve": True}
