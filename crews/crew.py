@@ -33,6 +33,9 @@ F = TypeVar("F", bound=FlowFunction)
 class Crew(Runnable):
     """Agents that work together. Without a flow they are a chain, in the order given.
 
+    Among the agents may be other crews: a flow asks one as it asks an agent, and what it does is part of the
+    same run, with its limits, its budget and its trace.
+
     Define it once; run it any number of times, inline or on Ray. `limits` hold for each run. Raises
     DefinitionError at once for what cannot work.
     """
@@ -40,7 +43,7 @@ class Crew(Runnable):
     def __init__(
         self,
         name: str,
-        agents: Sequence[Agent],
+        agents: Sequence[Agent | Crew],
         *,
         flow: FlowFunction | None = None,
         limits: Limits | None = None,
@@ -48,7 +51,7 @@ class Crew(Runnable):
     ) -> None:
         check_name(name)
         _check_agents(name, agents)
-        names = [agent.name for agent in agents]
+        names = [member.name for member in agents]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise DefinitionError(
@@ -57,8 +60,9 @@ class Crew(Runnable):
             )
         if limits is not None and not isinstance(limits, Limits):
             raise DefinitionError(f"crew {name!r}: limits is {limits!r}", hint="Give Limits(…).")
-        self.name = name
-        self.agents = tuple(agents)
+        self.name: str = name
+        self.members = tuple(agents)
+        """Whom its flow can ask: agents, and crews."""
         self.limits = limits or Limits()
         self.summary = description
         self.modules: tuple[str, ...] = ()
@@ -75,7 +79,21 @@ class Crew(Runnable):
             self.flow(flow)
 
     def __repr__(self) -> str:
-        return f"<Crew {self.name}: {', '.join(agent.name for agent in self.agents)}>"
+        return f"<Crew {self.name}: {', '.join(member.name for member in self.members)}>"
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """All its agents, those of the crews in it included."""
+        return tuple(
+            agent
+            for member in self.members
+            for agent in ((member,) if isinstance(member, Agent) else member.agents)
+        )
+
+    @property
+    def output(self) -> Any:
+        """The type of its answers, or None for text."""
+        return self._output
 
     def flow(self, function: F) -> F:
         """`@crew.flow`: make this `async def name(run, input)` the crew's flow."""
@@ -126,22 +144,34 @@ class Crew(Runnable):
         return LaunchedCrew(name, settings)
 
     def participants(self) -> list[ParticipantSpec]:
-        """The crew's participants, as a host is to start them: the flow and each agent."""
-        outputs = {agent.name: agent.output for agent in self.agents}
-        flow = ParticipantSpec(
-            name=FLOW, factory=self._placed(functools.partial(FlowHandler, self._flow, outputs)),
-            modules=self.modules,
-        )  # fmt: skip
-        return [
-            flow,
-            *(
+        """The crew's participants, as a host is to start them: the flow, each agent, and those of its crews.
+
+        A crew in the crew is called by its name, and its members `crew/member`.
+        """
+        return self._participants(FLOW, "")
+
+    def _participants(self, name: str, prefix: str) -> list[ParticipantSpec]:
+        outputs = {member.name: member.output for member in self.members}
+        found = [
+            ParticipantSpec(
+                name=name,
+                factory=self._placed(functools.partial(FlowHandler, self._flow, outputs, prefix)),
+                modules=self.modules,
+            )
+        ]
+        for member in self.members:
+            called = prefix + member.name
+            if isinstance(member, Crew):
+                found.extend(member._participants(called, f"{called}/"))  # noqa: SLF001 - one of us
+                continue
+            thinker = functools.partial(_thinker, member, self.name)
+            found.append(
                 ParticipantSpec(
-                    name=agent.name, factory=self._placed(functools.partial(_thinker, agent, self.name)),
-                    replicas=agent.replicas, resources=agent.resources, modules=self.modules,
+                    name=called, factory=self._placed(thinker), replicas=member.replicas,
+                    resources=member.resources, modules=self.modules,
                 )
-                for agent in self.agents
-            ),
-        ]  # fmt: skip
+            )  # fmt: skip
+        return found
 
     def _placed(self, factory: Callable[[], Handler]) -> Callable[[], Handler]:
         return factory if self.folder is None else functools.partial(_made_in, str(self.folder), factory)
@@ -232,9 +262,9 @@ def _check_agents(crew: str, agents: Any) -> None:
             f"crew {crew!r}: agents is {agents!r}", hint="It is a list, also of one: agents=[…]."
         )
     for agent in agents:
-        if not isinstance(agent, Agent):
+        if not isinstance(agent, (Agent, Crew)):
             hint = f"Agent({agent!r}) makes one." if isinstance(agent, str) else "Make it with Agent(…)."
-            raise DefinitionError(f"crew {crew!r}: {agent!r} is not an Agent", hint=hint)
+            raise DefinitionError(f"crew {crew!r}: {agent!r} is neither an Agent nor a Crew", hint=hint)
 
 
 def _made_in(folder: str, factory: Callable[[], Handler]) -> Handler:

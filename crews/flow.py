@@ -8,7 +8,7 @@ import traceback
 import typing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 FlowFunction = Callable[..., Awaitable[Any]]
 
 
+class Named(Protocol):
+    """A member of a crew: an agent, or a crew."""
+
+    name: str
+
+
 class FlowRun:
     """What a flow sees of its run: the agents to ask, and a clock and dice that a replay repeats.
 
@@ -43,9 +49,14 @@ class FlowRun:
     the beginning, and each ask that was answered returns at once.
     """
 
-    def __init__(self, turn: Turn, agents: Mapping[str, Any]) -> None:
+    def __init__(
+        self, turn: Turn, agents: Mapping[str, Any], prefix: str = "", given: Mapping[str, str] | None = None
+    ) -> None:
         self._turn = turn
         self._outputs = agents
+        self._prefix = prefix
+        self.given = dict(given or {})
+        """The work of others by their name, where this crew works in another one; else empty."""
         self._asked: Counter[str] = Counter()
 
     @property
@@ -64,9 +75,14 @@ class FlowRun:
         return max(self._asked.values(), default=0)
 
     async def ask(
-        self, agent: Agent | str, task: Any, *, given: Mapping[str, Any] | None = None, output: Any = None
+        self,
+        agent: Agent | Named | str,
+        task: Any,
+        *,
+        given: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> Any:
-        """Ask an agent of the crew and wait for its answer.
+        """Ask an agent of the crew, or a crew that is in it, and wait for the answer.
 
         `task` is text, or data that travels as JSON. `given` is the work of others by their name, which
         the agent reads as material and not as instructions. With `output` the answer is of that type,
@@ -74,17 +90,17 @@ class FlowRun:
         in the crew, OutputError for an answer that does not fit after two corrections, and the error
         that the agent's turn ended with.
         """
-        name = agent.name if isinstance(agent, Agent) else str(agent)
+        name = agent if isinstance(agent, str) else agent.name
         if name not in self._outputs:
             raise unknown_name(
                 "agent of this crew", name, tuple(self._outputs),
-                hint=f"Add {name} to the crew's agents=[…]." if isinstance(agent, Agent)
+                hint=f"Add {name} to the crew's agents=[…]." if not isinstance(agent, str)
                 else "A flow can only ask the agents that its Crew was given.",
             )  # fmt: skip
         material = _material(given)
         self._asked[name] += 1
         if output is None:
-            reply = await self._turn.ask(name, ask_body(data_of(task), given=material))
+            reply = await self._turn.ask(self._prefix + name, ask_body(data_of(task), given=material))
             own = self._outputs[name]
             return reply["output"] if own is None else output_type(own).value(reply["output"])
         return await self._ask_for(name, data_of(task), material, output_type(output))
@@ -115,7 +131,7 @@ class FlowRun:
         repair: tuple[tuple[str, str], ...] = ()
         while True:
             body = ask_body(task, given=material, output=spec, repair=repair)
-            answer = as_text((await self._turn.ask(name, body))["output"])
+            answer = as_text((await self._turn.ask(self._prefix + name, body))["output"])
             try:
                 return wanted.value(wanted.read(answer))
             except OutputFormatError as fault:
@@ -131,8 +147,8 @@ class FlowRun:
 class FlowHandler:
     """Handles the message that starts a run, by running the crew's script."""
 
-    def __init__(self, flow: FlowFunction, outputs: Mapping[str, Any]) -> None:
-        self._flow = flow
+    def __init__(self, flow: FlowFunction, outputs: Mapping[str, Any], prefix: str = "") -> None:
+        self._flow, self._prefix = flow, prefix
         self._outputs = outputs
         self._input = flow_input(flow)
         declared = flow_output(flow)
@@ -140,7 +156,9 @@ class FlowHandler:
 
     async def __call__(self, turn: Turn) -> dict[str, Any]:
         """One run: the reply's body, `{"output": …}`."""
-        data = from_json(turn.envelope.body)["input"]
+        body = from_json(turn.envelope.body)
+        data = body["input"]
+        given = {part["agent"]: part["text"] for part in body.get("from", ())}
         if self._input is not None:
             try:
                 data = self._input.value(data)
@@ -150,7 +168,7 @@ class FlowHandler:
                     hint="Give an input of the type that the flow's second parameter has.",
                 ) from error
         try:
-            returned = await self._flow(FlowRun(turn, self._outputs), data)
+            returned = await self._flow(FlowRun(turn, self._outputs, self._prefix, given), data)
         except CallsheetError:
             raise
         except Exception as error:
@@ -213,7 +231,7 @@ class Chain:
 
     async def __call__(self, run: FlowRun, task: Any) -> Any:
         """Ask the first agent, hand its work to the next, and so on; the last one's answer is the crew's."""
-        given: dict[str, Any] = {}
+        given: dict[str, Any] = dict(run.given)
         answer: Any = None
         for name in self._names:
             answer = await run.ask(name, task, given=given)

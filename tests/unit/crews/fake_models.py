@@ -26,6 +26,7 @@ from callsheet.models.messages import (
     Usage,
     assistant,
 )
+from callsheet.models.quotes import Quote
 from callsheet.runtime.host import ServiceSpec
 from callsheet.settings import load_settings
 
@@ -68,8 +69,12 @@ class ScriptedGateway:
         self._script = script
         self._next: dict[str, int] = defaultdict(int)
         self.requests: list[ModelRequest] = []
+        self.quote: float | None = 0.0
+        """What it says that any call may cost at most."""
 
-    async def handle(self, request: ModelRequest) -> ModelReply:
+    async def handle(self, request: ModelRequest | Quote) -> ModelReply | float | None:
+        if isinstance(request, Quote):
+            return self.quote
         self.requests.append(request)
         if callable(self._script):
             found = self._script(request)
