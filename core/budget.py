@@ -2,59 +2,81 @@
 
 from __future__ import annotations
 
-from callsheet.core.events import Command, Grant, KeepStep
+from callsheet.core.events import Command, Grant, KeepStep, TurnTaken
 from callsheet.core.records import Step
 from callsheet.core.state import OpenTurn, Reservation, RunState, reservation_of
-from callsheet.core.stopping import limited
+from callsheet.core.stopping import ROUNDING_USD, limited
 
 Decision = tuple[RunState, tuple[Command, ...]]
 
 
 def reserve(state: RunState, turn: OpenTurn, step: Step) -> Decision:
-    """Grant the call if there is room, let it wait for others to be settled, or stop the run at its budget."""
+    """Grant the call if there is room, let it wait for others to be settled, or stop the run at its budget.
+
+    First come, first served: a small call does not overtake a large one that waits for room.
+    """
     wanted = reservation_of(step)
-    # A turn that is taken again after a crash makes its call again, in place of the one it lost.
-    held = tuple(r for r in state.reserved if r.place != wanted.place)
     if any(pair[0].place == wanted.place for pair in state.waiting_calls):
         return state, ()
-    state = state.after(state.open, reserved=held)
+    # A turn that is taken again after a crash makes its call again, in place of the one it lost.
+    others = tuple(r for r in state.reserved if r.place != wanted.place)
+    had_room = len(others) < len(state.reserved)
+    state = state.after(state.open, reserved=others)
     short = _short_of(state, wanted)
-    if short is None:
+    if short is None and (had_room or not state.waiting_calls):
         return _granted(state, turn, wanted, step)
-    if held:
-        return state.after(state.open, waiting_calls=(*state.waiting_calls, (wanted, step))), ()
-    return limited(state, *short, step.started)
+    state = state.after(state.open, waiting_calls=(*state.waiting_calls, (wanted, step)))
+    return let_in(state, step.started)
 
 
-def settle(state: RunState, turn_id: str, place: tuple[str, int]) -> Decision:
-    """A call's real use is known: let those in that now have room, first come, first served."""
-    held = tuple(r for r in state.reserved if r.place != (turn_id, *place))
-    return _let_in(state.after(state.open, reserved=held))
+def release(state: RunState, turn_id: str, place: tuple[str, int]) -> RunState:
+    """A call is over, or was not made after all: what it had reserved, or waited for, is nobody's any more."""
+    key = (turn_id, *place)
+    return state.after(
+        state.open,
+        reserved=tuple(r for r in state.reserved if r.place != key),
+        waiting_calls=tuple(pair for pair in state.waiting_calls if pair[0].place != key),
+    )
 
 
-def room_for_waiting(state: RunState, at: float) -> Decision | None:
-    """Stops the run if calls wait for room, and none is under way any more that could make any."""
-    if not state.waiting_calls or state.reserved:
-        return None
-    state, commands = _let_in(state)
-    if commands:
-        return state, commands
-    short = _short_of(state, state.waiting_calls[0][0])
-    assert short is not None
-    return limited(state, *short, at)
+def taken(state: RunState, event: TurnTaken) -> Decision:
+    """Reserve for an open turn what the process reserves that has it now, and nothing else."""
+    turn = state.open[event.turn_id]
+    wanted = [step for step in event.reserving if step.usage is not None and step.place not in turn.done]
+    places = {step.place for step in wanted}
+
+    def lost(reservation: Reservation) -> bool:
+        return reservation.turn_id == event.turn_id and (reservation.key, reservation.nth) not in places
+
+    state = state.after(
+        state.open,
+        reserved=tuple(r for r in state.reserved if not lost(r)),
+        waiting_calls=tuple(pair for pair in state.waiting_calls if not lost(pair[0])),
+    )
+    commands: list[Command] = []
+    for step in wanted:
+        state, more = reserve(state, turn, step)
+        commands.extend(more)
+        if not state.open:  # the run is stopped
+            return state, tuple(commands)
+    state, granted = let_in(state, event.at)
+    return state, (*commands, *granted)
 
 
-def _let_in(state: RunState) -> Decision:
+def let_in(state: RunState, at: float) -> Decision:
+    """Grant what waits and now has room; stop the run if none is under way any more that could make room."""
     commands: list[Command] = []
     while state.waiting_calls:
         (wanted, step), *rest = state.waiting_calls
-        turn = state.open.get(wanted.turn_id)
-        if turn is not None and _short_of(state, wanted) is not None:
+        short = _short_of(state, wanted)
+        if short is not None and state.reserved:
             break
-        state = state.after(state.open, waiting_calls=tuple(rest))
-        if turn is not None:
-            state, granted = _granted(state, turn, wanted, step)
-            commands.extend(granted)
+        if short is not None:
+            return limited(state, *short, at)
+        state, granted = _granted(
+            state.after(state.open, waiting_calls=tuple(rest)), state.open[wanted.turn_id], wanted, step
+        )
+        commands.extend(granted)
     return state, tuple(commands)
 
 
@@ -71,7 +93,7 @@ def _short_of(state: RunState, wanted: Reservation) -> tuple[str, float, float] 
     limits = state.limits
     if limits.budget_usd is not None:
         usd = state.usage.cost_usd + sum(r.usd for r in state.reserved) + wanted.usd
-        if usd > limits.budget_usd:
+        if usd > limits.budget_usd + ROUNDING_USD:
             return "budget_usd", limits.budget_usd, usd
     if limits.budget_tokens is not None:
         tokens = state.usage.tokens + sum(r.tokens for r in state.reserved) + wanted.tokens

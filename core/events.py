@@ -38,7 +38,7 @@ class MessageSent:
 
 @frozen
 class StepRecorded:
-    """A step of an open turn has its result (or its intent)."""
+    """A step of an open turn has its result; or its intent, and waits until that is kept."""
 
     step: Step
 
@@ -47,10 +47,25 @@ class StepRecorded:
 class StepReserved:
     """A model call may use as much as the step's usage says, and waits until the run's budget has room for it.
 
-    `step` is the call's intent.
+    `step` is the call's intent; one without usage gives back what was reserved: the call failed, and it, or
+    another, may be made later.
     """
 
     step: Step
+
+
+@frozen
+class TurnTaken:
+    """A process has an open turn, and says what it does for it: a process, or its coordinator, is new.
+
+    `reserving` are the intents of the model calls that it makes or waits to make. Whatever else was reserved
+    for the turn is nobody's any more.
+    """
+
+    run_id: str
+    turn_id: str
+    at: float
+    reserving: tuple[Step, ...] = ()
 
 
 @frozen
@@ -98,6 +113,7 @@ Event = (
     | MessageSent
     | StepRecorded
     | StepReserved
+    | TurnTaken
     | TurnParked
     | TurnFinished
     | DeadlinePassed
@@ -146,7 +162,7 @@ class Park:
 
 @frozen
 class Grant:
-    """The budget has room for the model call: the turn may make it."""
+    """The step may be done: the budget has room for it, or its intent is kept."""
 
     turn_id: str
     receiver: str

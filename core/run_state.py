@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from callsheet.core.budget import reserve, room_for_waiting, settle
+from callsheet.core.budget import let_in, release, reserve, taken
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import CallsheetError, CancelledError, LimitError
 from callsheet.core.events import (
@@ -26,6 +26,7 @@ from callsheet.core.events import (
     DeliverAgain,
     EndRun,
     Event,
+    Grant,
     KeepEnvelope,
     KeepStep,
     MessageSent,
@@ -38,6 +39,7 @@ from callsheet.core.events import (
     StepReserved,
     TurnFinished,
     TurnParked,
+    TurnTaken,
     Wait,
 )
 from callsheet.core.ids import reply_envelope_id
@@ -123,22 +125,21 @@ def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
         return state, ()
     keep = KeepStep(step=step)
     if step.state == "intent":
-        return state, (keep,)
+        receiver = turn.envelope.receiver
+        return state, (keep, Grant(turn_id=step.turn_id, receiver=receiver, key=step.key, nth=step.nth))
     calls = turn.model_calls + (step.kind == "llm")
-    turn = OpenTurn(envelope=turn.envelope, done=turn.done | {step.place}, model_calls=calls)
+    turn = OpenTurn(
+        envelope=turn.envelope, done=turn.done | {step.place}, model_calls=calls, parked=turn.parked
+    )  # fmt: skip
     usage = state.usage.plus(step.usage) if step.usage is not None else state.usage
     after = state.after({**state.open, step.turn_id: turn}, usage=usage)
-    commands: tuple[Command, ...] = (keep,)
-    if state.reserved:
-        after, granted = settle(after, step.turn_id, step.place)
-        commands = (keep, *granted)
     limits = state.limits
-    over = over_budget(after, step.ended)
-    if over is None and calls > limits.model_calls_per_turn:
-        over = limited(after, "model_calls_per_turn", limits.model_calls_per_turn, calls, step.ended)
-    if over is None and state.waiting_calls:
-        over = room_for_waiting(after, step.ended)
-    return (after, commands) if over is None else (over[0], (keep, *over[1]))
+    next_ = over_budget(after, step.ended)
+    if next_ is None and calls > limits.model_calls_per_turn:
+        next_ = limited(after, "model_calls_per_turn", limits.model_calls_per_turn, calls, step.ended)
+    if next_ is None and (state.reserved or state.waiting_calls):
+        next_ = let_in(release(after, step.turn_id, step.place), step.ended)
+    return (after, (keep,)) if next_ is None else (next_[0], (keep, *next_[1]))
 
 
 def _step_reserved(state: RunState, event: StepReserved) -> Decision:
@@ -146,7 +147,14 @@ def _step_reserved(state: RunState, event: StepReserved) -> Decision:
     turn = state.open.get(step.turn_id)
     if turn is None or step.place in turn.done:
         return state, ()
-    return reserve(state, turn, step)
+    if step.usage is not None:
+        return reserve(state, turn, step)
+    after, commands = let_in(release(state, step.turn_id, step.place), step.ended)
+    return after, (KeepStep(step=step), *commands)
+
+
+def _turn_taken(state: RunState, event: TurnTaken) -> Decision:
+    return taken(state, event) if event.turn_id in state.open else (state, ())
 
 
 def _turn_parked(state: RunState, event: TurnParked) -> Decision:
@@ -160,7 +168,9 @@ def _turn_parked(state: RunState, event: TurnParked) -> Decision:
         envelope=turn.envelope, done=turn.done, model_calls=turn.model_calls, parked=True
     )  # fmt: skip
     after = state.after({**state.open, event.turn_id: parked})
-    return _wait_if_all_do(after, ())
+    if not after.questions or not all(t.parked or is_question(t.envelope) for t in after.open.values()):
+        return after, ()
+    return after.after(after.open, status="waiting"), (Wait(usage=after.usage),)
 
 
 def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
@@ -181,7 +191,7 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
     )
     left, cancels = _close(state.open, ask.id, "the turn that asked is over")
     if state.reserved or state.waiting_calls:
-        state = state.without_reservations(left)
+        state = state.without_reservations(state.open.keys() - left.keys())
     questions = sum(is_question(open_.envelope) for open_ in left.values()) if state.questions else 0
     keep = KeepEnvelope(envelope=reply)
     if ask.id == state.root.id:
@@ -212,15 +222,15 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         )
         commands = (keep, *cancels, resolve)
     if state.waiting_calls:
-        over = room_for_waiting(after, event.at)
-        if over is not None:
-            return over[0], (*commands, *over[1])
+        after, more = let_in(after, event.at)
+        commands = (*commands, *more)
     return after, commands
 
 
 def _deadline_passed(state: RunState, event: DeadlinePassed) -> Decision:
+    # All of it: not the time since the run began, of which it may have waited for days.
     allowed = state.limits.deadline_s or 0.0
-    return limited(state, "deadline_s", allowed, event.at - state.root.at, event.at)
+    return limited(state, "deadline_s", allowed, allowed, event.at)
 
 
 def _cancel_requested(state: RunState, event: CancelRequested) -> Decision:
@@ -242,6 +252,7 @@ TRANSITIONS: dict[tuple[str, type], Handler] = {
     ("running", MessageSent): _message_sent,
     ("running", StepRecorded): _step_recorded,
     ("running", StepReserved): _step_reserved,
+    ("running", TurnTaken): _turn_taken,
     ("running", TurnParked): _turn_parked,
     ("running", TurnFinished): _turn_finished,
     ("running", DeadlinePassed): _deadline_passed,
@@ -250,7 +261,8 @@ TRANSITIONS: dict[tuple[str, type], Handler] = {
         (status, kind): cast("Handler", _ignored)
         for status in sorted(ENDED | {"waiting"})
         for kind in (
-            MessageSent, StepRecorded, StepReserved, TurnParked, TurnFinished, DeadlinePassed, CancelRequested,
+            MessageSent, StepRecorded, StepReserved, TurnTaken, TurnParked, TurnFinished, DeadlinePassed,
+            CancelRequested,
         )
     },
 }  # fmt: skip
@@ -273,12 +285,6 @@ def _again(state: RunState, turn: OpenTurn) -> tuple[Command, ...]:
     if not state.questions:
         return (again,)
     return again, Park(turn_id=turn.envelope.id, receiver=turn.envelope.receiver)
-
-
-def _wait_if_all_do(state: RunState, commands: tuple[Command, ...]) -> Decision:
-    if not state.questions or not all(t.parked or is_question(t.envelope) for t in state.open.values()):
-        return state, commands
-    return state.after(state.open, status="waiting"), (*commands, Wait(usage=state.usage))
 
 
 def _close(

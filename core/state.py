@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -89,12 +89,12 @@ class RunState:
             waiting_calls=self.waiting_calls if waiting_calls is None else waiting_calls,
         )
 
-    def without_reservations(self, open_turns: Mapping[str, OpenTurn]) -> RunState:
-        """The same, without what turns reserved that are not open any more."""
+    def without_reservations(self, turn_ids: Container[str]) -> RunState:
+        """The same, without what these turns have reserved."""
         return self.after(
             self.open,
-            reserved=tuple(r for r in self.reserved if r.turn_id in open_turns),
-            waiting_calls=tuple(pair for pair in self.waiting_calls if pair[0].turn_id in open_turns),
+            reserved=tuple(r for r in self.reserved if r.turn_id not in turn_ids),
+            waiting_calls=tuple(pair for pair in self.waiting_calls if pair[0].turn_id not in turn_ids),
         )
 
 
@@ -115,18 +115,20 @@ def rebuild(
     answered: set[str] = set()
     messages = 0
     for envelope in envelopes:
-        messages += 1
         if envelope.kind == "ask":
             asks[envelope.id] = envelope
         elif answers(envelope):
             answered.add(envelope.reply_to)
+        else:
+            continue  # an answer that was retired counts no more
+        messages += 1
     usage = RunUsage()
     done: dict[str, set[tuple[str, int]]] = {}
     calls: dict[str, int] = {}
     intents: list[Reservation] = []
     for step in steps:
         if step.state == "intent":
-            if step.kind == "llm":
+            if step.kind == "llm" and step.usage is not None:
                 intents.append(reservation_of(step))
             continue
         done.setdefault(step.turn_id, set()).add(step.place)

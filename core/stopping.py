@@ -9,6 +9,9 @@ from callsheet.core.events import CancelTurn, Command, EndRun, RunStatus
 from callsheet.core.records import is_question
 from callsheet.core.state import RunState
 
+ROUNDING_USD = 1e-9
+"""What a sum of costs may be off by: three calls of 0.1 USD fit in a budget of 0.3."""
+
 Decision = tuple[RunState, tuple[Command, ...]]
 
 
@@ -40,7 +43,7 @@ def more(run_id: str, limit: str, allowed: float, used: float) -> str:
 def over_budget(state: RunState, at: float) -> Decision | None:
     """Stop a run that has used more than it may: a call that cost more than it was thought to at most."""
     limits, usage = state.limits, state.usage
-    if limits.budget_usd is not None and usage.cost_usd > limits.budget_usd:
+    if limits.budget_usd is not None and usage.cost_usd > limits.budget_usd + ROUNDING_USD:
         return limited(state, "budget_usd", limits.budget_usd, usage.cost_usd, at)
     if limits.budget_tokens is not None and usage.tokens > limits.budget_tokens:
         return limited(state, "budget_tokens", limits.budget_tokens, usage.tokens, at)

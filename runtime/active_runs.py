@@ -69,7 +69,9 @@ class ActiveRuns:
             run.timer = asyncio.get_running_loop().call_later(wait, self._on_deadline, run_id, passed)
 
     def drop(self, run: ActiveRun) -> None:
-        """It is over, or waits."""
+        """It is over, or waits, or goes on as another."""
+        if run.timer is not None:
+            run.timer.cancel()
         run_id = run.state.run_id
         if self._runs.get(run_id) is not run:
             return

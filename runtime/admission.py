@@ -107,15 +107,21 @@ class Admission:
         if item.launch not in self._members.launches:
             self._come_early(port, item.launch, run_id, item)
             return
-        known = self._runs.find(run_id) if item.again else self._runs.get(run_id)
+        # Who talked to a predecessor may have been heard by it, as far as this coordinator knows.
+        again = item.again or port.returning
+        known = self._runs.find(run_id) if again else self._runs.get(run_id)
+        if known is not None and known.state.status != "running":
+            self.resume(port, item)  # it has just ended, or come to wait: when that is kept
+            return
         if known is not None and known.record.launch not in self._members.launches:
             self._runs.drop(known)  # its crew is gone, and another is there for it
             known = None
         if known is not None:
             if item.reply is not None:
                 questions = [id_ for id_, turn in known.state.open.items() if is_question(turn.envelope)]
-                check_question(run_id, item.reply[0], questions)
-            elif not item.again:
+                if not again:
+                    check_question(run_id, item.reply[0], questions)
+            elif not again:
                 raise RunTakenError(
                     f"run {run_id} is going on already", run_id=run_id,
                     hint=f"`callsheet watch {run_id}` follows it.",
@@ -124,7 +130,7 @@ class Admission:
             if item.reply is not None:
                 self._event(run_id, answer(item, self._clock()))
             return
-        if item.again and self._runs.is_past(run_id) and self._performer.tell_end(port, run_id):
+        if again and self._runs.is_past(run_id) and self._performer.tell_end(port, run_id):
             return
         found = await self._commits.read(lambda: resume(self._journal, item, self._owner, self._clock()))
         found.run.watchers[port.client] = item.watch

@@ -26,6 +26,7 @@ from callsheet.core.events import (
     StepReserved,
     TurnFinished,
     TurnParked,
+    TurnTaken,
 )
 from callsheet.core.run_state import decide
 from callsheet.runtime.active_runs import ActiveRuns
@@ -156,11 +157,18 @@ class Coordinator:
                 self._runs.find(record.run_id)
         for run in [run for run in self._runs.all() if run.info.launch == launch]:
             for turn_id, turn in list(run.state.open.items()):
-                if not self._members.takes(port.client, launch, turn.envelope):
+                if turn_id not in run.state.open or not self._members.takes(
+                    port.client, launch, turn.envelope
+                ):
+                    continue
+                reserving = tuple(step for step in item.reserving if step.turn_id == turn_id)
+                run_id, at = run.state.run_id, self._clock()
+                self._event(run_id, TurnTaken(run_id=run_id, turn_id=turn_id, at=at, reserving=reserving))
+                if turn.parked or turn_id not in run.state.open:
                     continue
                 if died and run.count_death(turn_id) >= DEATHS:
                     self._give_up(run, turn_id, item.name)
-                elif not turn.parked:
+                else:
                     self._commits.after(partial(self._performer.give_again, turn_id, run.state.run_id))
                     if run.state.questions:
                         self._performer.to_taker(
@@ -168,7 +176,13 @@ class Coordinator:
                         )
         for run_id, turn_id in item.turns:
             held = self._runs.find(run_id)
-            if held is None or turn_id not in held.state.open:
+            open_ = None if held is None else held.state.open.get(turn_id)
+            # A run that was resumed with another crew is that crew's.
+            if (
+                held is None
+                or open_ is None
+                or not self._members.takes(port.client, held.info.launch, open_.envelope)
+            ):
                 stopped = TurnStopped(turn_id=turn_id, reason="the run is over")
                 self._commits.after(partial(port.push, stopped))
         self._admission.joined(launch)

@@ -126,7 +126,11 @@ class Participant:
 
     def _join(self) -> None:
         held = tuple((turn.info.run_id, id_) for id_, (turn, _) in self._turns.items())
-        self._join_number = self._lane.post(replace(self._hello, turns=held))
+        turns = [turn for turn, _ in self._turns.values()]
+        reserving = tuple(step for turn in turns for step in turn.reserving)
+        self._join_number = self._lane.post(replace(self._hello, turns=held, reserving=reserving))
+        for turn in turns:
+            turn.say_again()
 
     def _lost(self, error: LaneDownError) -> None:
         log.error("%s/%s has lost the coordinator: %s", self._hello.card.name, self._name, error)
@@ -188,13 +192,17 @@ class Participant:
 
     def _drop(self, turn_id: str) -> None:
         """Stop working on a turn; nothing that its code still does counts."""
-        held = self._turns.pop(turn_id, None)
+        held = self._turns.get(turn_id)
+        if held is not None:
+            self._forget(turn_id)
+            held[0].end()
+            held[1].cancel()
+
+    def _forget(self, turn_id: str) -> None:
+        del self._turns[turn_id]
         timer = self._patient.pop(turn_id, None)
         if timer is not None:
             timer.cancel()
-        if held is not None:
-            held[0].end()
-            held[1].cancel()
 
     def _moved(self, turn: Turn) -> None:
         """Park a patient turn once it has only waited for a moment."""
@@ -206,8 +214,8 @@ class Participant:
         self._patient[turn.id] = asyncio.get_running_loop().call_later(QUIET_S, self._park, turn)
 
     def _park(self, turn: Turn) -> None:
-        pending = turn.pending
-        if turn.under_way or not pending or turn.id not in self._turns:
+        held, pending = self._turns.get(turn.id), turn.pending
+        if held is None or held[0] is not turn or not turn.waits_only:
             return
         self._drop(turn.id)
         self._lane.post(TurnParked(run_id=turn.info.run_id, turn_id=turn.id, pending=pending))
@@ -233,8 +241,7 @@ class Participant:
         finally:
             held = self._turns.get(turn.id)
             if held is not None and held[0] is turn:  # it may have been given to us again
-                del self._turns[turn.id]
-                self._patient.pop(turn.id, None)
+                self._forget(turn.id)
         if turn.over:
             return  # stopped or parked, and its code would not have it: what it came to does not count
         at = self._clock()

@@ -58,6 +58,8 @@ class Join:
     pid: int
     turns: tuple[tuple[str, str], ...] = ()
     """(run, turn) of those that it works on."""
+    reserving: tuple[Step, ...] = ()
+    """The intents of the model calls that it makes, or waits to make, within runs' budgets."""
 
 
 @frozen

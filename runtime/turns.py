@@ -65,12 +65,14 @@ class Turn:
         self._intents = {step.place for step in steps if step.state == "intent" and step.kind == "tool"}
         self._counts: Counter[str] = Counter()
         self._asks: dict[tuple[str, int], asyncio.Future[tuple[bool, str]]] = {}
-        self._grants: dict[tuple[str, int], asyncio.Future[None]] = {}
+        self._grants: dict[tuple[str, int], tuple[StepRecorded | StepReserved, asyncio.Future[None]]] = {}
+        self._reserving: dict[tuple[str, int], Step] = {}
+        self._steps = 0
         self._last = 0
         self.over = False
         """Whether nobody wants it any more."""
         self.under_way = 0
-        """How many steps are being done."""
+        """How many steps are being done; one that is held back is not."""
         self._random: random.Random | None = None
         self.replayed = 0
         """How many steps came from the journal instead of being done."""
@@ -84,6 +86,16 @@ class Turn:
     def pending(self) -> tuple[tuple[str, int], ...]:
         """The places of the asks that have no answer yet."""
         return tuple(place for place, future in self._asks.items() if not future.done())
+
+    @property
+    def waits_only(self) -> bool:
+        """Whether it has come to no step that is not over, and some ask has no answer yet."""
+        return not self._steps and bool(self.pending)
+
+    @property
+    def reserving(self) -> tuple[Step, ...]:
+        """The intents of the calls that it makes, or waits to make, within the run's budget."""
+        return tuple(self._reserving.values())
 
     def end(self) -> None:
         """Nobody wants this turn any more: whatever its code still tries, ends with a cancellation."""
@@ -124,9 +136,12 @@ class Turn:
         if place in self._intents and on_unknown is not None:
             outcome = await on_unknown(nth)
             self._check_open()
-        self.under_way += 1
+        self._steps += 1
+        begun = 0
         try:
             await self._gate()
+            begun = 1
+            self.under_way += 1
             await self._lane.settled(self._last)
             text = to_json(shown_input)
             if outcome is None:
@@ -136,9 +151,10 @@ class Turn:
                         state="intent", input=text, started=started,
                     )  # fmt: skip
                     if once:
-                        await self._lane.settled(self._lane.post(StepRecorded(step=intent)))
+                        await self._granted(StepRecorded(step=intent))
                     if worst is not None:
                         await self._reserve(intent, await worst())
+                self._check_open()
                 started = self._clock()
                 outcome = await run(nth)
             result, usage = outcome
@@ -147,8 +163,11 @@ class Turn:
                 input=text, result=to_json(result), usage=usage, started=started, ended=self._clock(),
             )  # fmt: skip
             self._last = self._lane.post(StepRecorded(step=step))
+            self._reserving.pop(place, None)
         finally:
-            self.under_way -= 1
+            self._give_back(place)
+            self._steps -= 1
+            self.under_way -= begun
             self._moved(self)
         return result
 
@@ -209,17 +228,40 @@ class Turn:
 
     def granted(self, key: str, nth: int) -> None:
         """The budget has room for the step that waits for it (the participant calls this)."""
-        future = self._grants.get((key, nth))
+        _, future = self._grants.get((key, nth), (None, None))
         if future is not None and not future.done():
             future.set_result(None)
 
-    async def _reserve(self, step: Step, worst: RunUsage | None) -> None:
-        if worst is None:
-            return
+    def say_again(self) -> None:
+        """Another coordinator has to know what this turn waits for (the participant calls this).
+
+        What it reserves, the participant has said.
+        """
+        for event, _ in self._grants.values():
+            if isinstance(event, StepRecorded):
+                self._lane.post(event)
+
+    async def _granted(self, event: StepRecorded | StepReserved) -> None:
+        """Wait for leave to begin a step: it comes when its intent is kept, and never for a run that is over."""
+        place = event.step.place
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._grants[step.place] = future
-        self._lane.post(StepReserved(step=replace(step, usage=worst)))
-        await future
+        self._grants[place] = event, future
+        self._lane.post(event)
+        try:
+            await future
+        finally:
+            del self._grants[place]
+
+    async def _reserve(self, step: Step, worst: RunUsage | None) -> None:
+        if worst is not None:
+            self._reserving[step.place] = replace(step, usage=worst)
+            await self._granted(StepReserved(step=self._reserving[step.place]))
+
+    def _give_back(self, place: tuple[str, int]) -> None:
+        """What was reserved for a call that failed is for others, or for its next attempt."""
+        reserved = self._reserving.pop(place, None)
+        if reserved is not None and not self.over:
+            self._lane.post(StepReserved(step=replace(reserved, usage=None, ended=self._clock())))
 
     def _check_open(self) -> None:
         if self.over:

@@ -54,6 +54,7 @@ EXAMPLES: list[Any] = [
     events.RunStarted(envelope=ENVELOPE, limits=Limits()), events.MessageSent(envelope=ENVELOPE),
     events.StepRecorded(step=STEP),
     events.StepReserved(step=dataclasses.replace(STEP, state="intent")),
+    events.TurnTaken(run_id="r", turn_id="t", at=1.0, reserving=(STEP,)),
     events.TurnParked(run_id="r", turn_id="t", pending=(("ask-1", 0), ("ask-2", 1))),
     events.TurnFinished(run_id="r", turn_id="t", kind="reply", body="{}", at=1.0),
     events.DeadlinePassed(run_id="r", at=1.0), events.CancelRequested(run_id="r", reason="enough", at=1.0),
@@ -66,7 +67,7 @@ EXAMPLES: list[Any] = [
         run_id="r", launch="l", limits="{}", options="{}", owner="o", at=1.0, source="{}", retired=("e-reply",)
     ),
     records.RunWaits(run_id="r", usage=USAGE, at=1.0), records.RunWoken(run_id="r", launch="l", owner="o", at=1.0),
-    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t"),)),
+    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t"),), reserving=(STEP,)),
     protocol.Leaving(card=CARD), protocol.Ping(), protocol.Dismissed(), protocol.ParkTurn(turn_id="t"),
     protocol.StepGranted(turn_id="t", key="k", nth=1),
     protocol.ResumeRun(run_id="r", launch="l", limits="{}", reply=("e", "{}"), watch="all", again=True),
