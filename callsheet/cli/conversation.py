@@ -35,32 +35,39 @@ class Conversation:
         self.shortened = False
         self.models: list[str] = []
 
-    def show(self, event: RunEvent) -> None:
-        """Show one event."""
+    def show(self, event: RunEvent, number: int | None = None, note: str = "") -> None:
+        """Show one event, with its number where it has one, and what else is to be said of it."""
         who = self._name(event.sender)
         match event.kind:
             case "message":
-                self._message(event)
+                self._message(event, number, note)
             case "llm":
                 if event.name not in self.models:
                     self.models.append(event.name)
-                self._aside(f"{who} thought with {event.name} ({_spent(event)})")
+                said = f"began to think with {event.name}" if note else f"thought with {event.name}"
+                self._aside(f"{who} {said} ({note or _spent(event)})", number)
             case "tool":
-                self._aside(f"{who} used {event.name} {_arguments(event.text)} ({event.elapsed_s:.1f} s)")
+                said = "began to use" if note else "used"
+                took = note or f"{event.elapsed_s:.1f} s"
+                self._aside(f"{who} {said} {event.name} {_arguments(event.text)} ({took})", number)
+            case "now" if number is not None:
+                self._aside(f"{who} read the clock", number)
             case _:
-                pass  # the clock, and the end, which the summary tells
+                pass  # the end, which the summary tells
 
-    def _message(self, event: RunEvent) -> None:
-        if event.receiver == "person" and not self._told:
+    def _message(self, event: RunEvent, number: int | None, note: str) -> None:
+        if event.receiver == "person" and event.name != "ask" and not self._told:
             return  # the answer or the error, which the command prints as such
         screen = self._screen
+        screen.print(_prefix(number), style="dim", end="")
         screen.print(
-            f"{self._name(event.sender)} → {self._name(event.receiver)}: ", style="bold cyan", end=""
-        )
+            f"{self._name(event.sender)} → {self._name(event.receiver)}{f' ({note})' if note else ''}: ",
+            style="dim" if note else "bold cyan", end="",
+        )  # fmt: skip
         lines = self._lines(event)
         style = "red" if event.name == "error" else None
         for i, line in enumerate(lines or [""]):
-            screen.print(("" if i == 0 else "    ") + line, style=style)
+            screen.print(("" if i == 0 else " " * (len(_prefix(number)) + 4)) + line, style=style)
 
     def _lines(self, event: RunEvent) -> list[str]:
         most = SHOWN_LINES if self._told or event.name != "ask" else 1
@@ -77,11 +84,15 @@ class Conversation:
         self.shortened = self.shortened or shown != lines
         return shown
 
-    def _aside(self, text: str) -> None:
-        self._screen.print(f"  · {one_line(text, SHORT_WIDTH)}", style="dim")
+    def _aside(self, text: str, number: int | None = None) -> None:
+        self._screen.print(f"{_prefix(number)}  · {one_line(text, SHORT_WIDTH)}", style="dim")
 
     def _name(self, participant: str) -> str:
         return printable(self._names.get(participant, participant))
+
+
+def _prefix(number: int | None) -> str:
+    return "" if number is None else f"{number:>4}  "
 
 
 def shortened(lines: list[str], most: int) -> list[str]:

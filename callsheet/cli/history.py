@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from callsheet.cli.journals import reading
 from callsheet.cli.options import Home, Json, settings_of
-from callsheet.cli.screen import console, notice, one_line, print_json, print_table, printable
+from callsheet.cli.screen import one_line, print_json, print_table
+from callsheet.cli.words import cost_of, seconds, shown_text, when
 from callsheet.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,8 +43,8 @@ def runs(
         return
     rows = [
         (
-            run["run_id"], run["crew"], run["status"], _when(run["started"]), _seconds(run["elapsed_s"]),
-            _cost(run["usage"]), one_line(_text(run["input"]), 60),
+            run["run_id"], run["crew"], run["status"], when(run["started"]), seconds(run["elapsed_s"]),
+            cost_of(run["usage"]), one_line(shown_text(run["input"]), 60),
         )
         for run in listed
     ]  # fmt: skip
@@ -60,25 +58,33 @@ def show(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show one run: its messages and steps, with tokens, cost and time. Long texts are cut."""
+    """Show one run: its messages and steps with their numbers, tokens, cost and time. Long texts are cut.
+
+    Of a run that waits for a person it tells what it asks, and how to reply. `callsheet replay` and
+    `callsheet fork` speak of the numbers.
+    """
+    from callsheet.cli.showing import show_data, show_run
+
     with reading(settings_of(home=home)) as journal:
-        record = _find(journal, run)
+        record, envelopes, steps = past_of(journal, run)
         assert journal is not None
-        envelopes, steps = journal.envelopes(record.run_id), journal.steps(record.run_id)
-    holders = {envelope.id: envelope.receiver for envelope in envelopes if envelope.kind == "ask"}
+        left = record.status == "running" and not journal.owner_alive(record.owner)
     if as_json:
-        print_json(
-            {
-                **run_data(record),
-                "messages": [_message_data(envelope) for envelope in envelopes],
-                "steps": [_step_data(step, holders.get(step.turn_id, "")) for step in steps],
-            }
-        )
-        return
-    _show(record, envelopes, steps, full)
+        print_json(show_data(run_data(record), envelopes, steps))
+    else:
+        show_run(record, run_data(record), envelopes, steps, full=full, left=left)
 
 
-def _find(journal: Journal | None, wanted: str) -> RunRecord:
+def past_of(journal: Journal | None, wanted: str) -> tuple[RunRecord, list[Envelope], list[Step]]:
+    """All that is recorded of the run that a person names: its record, messages and steps. Raises UsageError."""
+    record = find_run(journal, wanted)
+    assert journal is not None
+    # In this order, so that the steps that led to a message are there too.
+    return record, journal.envelopes(record.run_id), journal.steps(record.run_id)
+
+
+def find_run(journal: Journal | None, wanted: str) -> RunRecord:
+    """The run of that id, or whose id begins so. Raises UnknownNameError or UsageError."""
     from callsheet.core.errors import unknown_name
 
     if journal is None or not wanted:
@@ -108,6 +114,8 @@ def run_data(record: RunRecord) -> dict[str, Any]:
     from callsheet.core.canonical import from_json
     from callsheet.core.ids import trace_id
 
+    options = from_json(record.options)
+    origin = options.pop("forked_from", None)
     output = None if record.output is None else from_json(record.output)
     error = None if record.error is None else from_json(record.error)
     if error is not None:
@@ -127,94 +135,9 @@ def run_data(record: RunRecord) -> dict[str, Any]:
         "session_id": record.session_id,
         "trace_id": trace_id(record.run_id),
         "limits": from_json(record.limits),
-        "options": from_json(record.options),
+        "options": options,
+        "forked_from": None if origin is None else {"run": origin["run"], "at": origin["at"]},
     }
-
-
-def _message_data(envelope: Envelope) -> dict[str, Any]:
-    from callsheet.core.canonical import from_json
-    from callsheet.core.records import record_to_dict
-
-    return {**record_to_dict(envelope), "body": from_json(envelope.body)}
-
-
-def _step_data(step: Step, agent: str) -> dict[str, Any]:
-    from callsheet.core.canonical import from_json
-    from callsheet.core.records import record_to_dict
-
-    data = record_to_dict(step)
-    usage = step.usage.to_dict() if step.usage is not None else None
-    return {
-        **data,
-        "agent": agent,
-        "input": from_json(step.input),
-        "result": from_json(step.result),
-        "usage": usage,
-    }
-
-
-# --- for people ------------------------------------------------------------------------------------------
-
-
-def _show(record: RunRecord, envelopes: list[Envelope], steps: list[Step], full: bool) -> None:
-    from callsheet.cli.conversation import ANSWER_LINES, Conversation, shortened
-    from callsheet.crews.result import EventReader
-
-    data = run_data(record)
-    usage = data["usage"]
-    screen = console(sys.stdout)
-    for title, value in (
-        ("run", record.run_id),
-        ("crew", record.crew),
-        ("status", record.status),
-        ("started", _when(record.started)),
-        ("took", _seconds(data["elapsed_s"])),
-        ("model calls", usage.get("llm_calls", "")),
-        ("tool calls", usage.get("tool_calls", "")),
-        ("tokens", f"{usage.get('input_tokens', 0):,} in, {usage.get('output_tokens', 0):,} out"),
-        ("cost", _cost(usage)),
-        ("session", record.session_id),
-        ("trace", data["trace_id"]),
-    ):
-        if value != "":
-            screen.print(f"{title:<12}", style="dim", end="")
-            screen.print(printable(str(value)))
-    screen.print()
-    talk, reader = Conversation(record.crew, screen, told=True, full=full), EventReader()
-    events = [reader.read(envelope) for envelope in envelopes] + [reader.read(step) for step in steps]
-    for event in sorted(events, key=lambda event: event.at):
-        talk.show(event)
-    if data["error"] is not None:
-        screen.print()
-        screen.print("error: ", style="bold red", end="")
-        told = printable(data["error"]["message"]).splitlines()
-        shown = told if full else shortened(told, ANSWER_LINES)
-        screen.print("\n".join(shown))
-        talk.shortened = talk.shortened or shown != told
-        if data["error"]["hint"]:
-            screen.print(f"  {printable(data['error']['hint'])}")
-    if talk.shortened:
-        notice("Long texts are cut here: --full shows them whole.")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def _seconds(elapsed_s: float | None) -> str:
-    return "" if elapsed_s is None else f"{elapsed_s:.1f} s"
-
-
-def _cost(usage: dict[str, Any]) -> str:
-    if not usage:
-        return ""
-    from callsheet.cli.conversation import cost_text
-
-    return cost_text(usage.get("cost_usd")).removeprefix("cost ")
 
 
 def add_to(app: typer.Typer) -> None:
