@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from callsheet.core.errors import ServiceError
 from callsheet.runtime.handover import Handover
+from callsheet.runtime.turns import Turn
+from tests.unit.runtime.town import Town, output, until
 
 
 class Member:
@@ -38,11 +39,6 @@ class Member:
 
 def handover(member: Member, **options: Any) -> Handover:
     return Handover(member, end=member.end, look_again=lambda: asyncio.sleep(0), **options)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0)
 
 
 async def test_an_idle_process_holds_says_so_and_ends() -> None:
@@ -109,3 +105,39 @@ async def test_a_second_stuck_call_changes_nothing_and_any_thread_may_tell() -> 
     member.under_way = 0
     await until(lambda: "end" in member.events)
     assert member.events == ["hold", "leave", "end"]
+
+
+async def test_the_other_runs_of_the_process_lose_nothing(town: Town) -> None:
+    begun, finish, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    async def work(turn: Turn) -> Any:
+        async def slow(_: int) -> tuple[Any, None]:
+            begun.set()
+            await finish.wait()
+            done.append("slow")
+            return 1, None
+
+        async def quick(_: int) -> tuple[Any, None]:
+            done.append("quick")
+            return 2, None
+
+        await turn.step("tool", "slow", "slow", slow)
+        return {"output": await turn.step("tool", "quick", "quick", quick)}
+
+    async def flow(turn: Turn) -> Any:
+        return await turn.ask("work", {"input": None})
+
+    await town.launch(flow=flow, work=work)
+    run = town.start()
+    await begun.wait()
+    made = Handover(town.members["crew/work#0"], end=ended.set, look_again=lambda: asyncio.sleep(0))
+    made.call_stuck("pay")
+    await until(lambda: made.begun)
+    finish.set()
+    await ended.wait()
+    assert done == ["slow"], "what was begun was finished, and nothing else was begun"
+    await town.kill("work")
+    town.join("work", work)
+    assert output(await town.end(run)) == 2
+    assert done == ["slow", "quick"]
