@@ -9,7 +9,6 @@ journal in memory, which lives and dies with its `Journal`: for tests and benchm
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from callsheet.runtime.journal_migrations import bring_up_to_date
 from callsheet.runtime.journal_owners import FileOwners, NoOwners, Owners, ServerOwners
 from callsheet.runtime.journal_pruning import Pruned, Pruning
 from callsheet.runtime.journal_reading import Order, Reader, end_of
-from callsheet.runtime.journal_store import Record, broken, connect, escaped, shown
+from callsheet.runtime.journal_store import FAULTS, Record, broken, connect, escaped, shown
 from callsheet.runtime.journal_writing import BLOB_BYTES, Writer
 from callsheet.runtime.schema import orders, runs
 
@@ -61,7 +60,7 @@ class Journal(Reader):
                 self._owners.take(owner)
                 if not self._sqlite:
                     sa.event.listen(self._engine, "connect", self._refuse_another)
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (*FAULTS, OSError) as error:
             self._engine.dispose()
             raise broken(self.url, error) from error
         except BaseException:
@@ -88,7 +87,7 @@ class Journal(Reader):
             except (UnicodeEncodeError, sa.exc.DataError):
                 # A text with lone surrogates, or (PostgreSQL) with NUL: what cannot be stored is kept escaped.
                 self._write([escaped(record) for record in records])
-        except (UnicodeEncodeError, sa.exc.SQLAlchemyError) as error:
+        except FAULTS as error:
             raise broken(self.url, error) from error
         self._checkpoints.written(len(records))
 
@@ -149,7 +148,7 @@ class Journal(Reader):
             return False
         try:
             return self._owners.alive(owner)
-        except sa.exc.SQLAlchemyError as error:
+        except FAULTS as error:
             raise broken(self.url, error) from error
 
     def orphans(self) -> list[RunRecord]:
@@ -183,7 +182,7 @@ class Journal(Reader):
             pruned = pruning.delete(before)
             if pruned.runs:
                 pruning.give_back(alone=not self._owners.others())
-        except sa.exc.SQLAlchemyError as error:
+        except FAULTS as error:
             raise broken(self.url, error) from error
         return pruned
 
@@ -197,7 +196,7 @@ class Journal(Reader):
                 if self._sqlite:
                     self._db.exec_driver_sql("BEGIN IMMEDIATE")
                 yield
-        except sa.exc.SQLAlchemyError as error:
+        except FAULTS as error:
             raise broken(self.url, error) from error
         self._check_place()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -14,8 +14,10 @@ from callsheet.core.events import EndRun, RunStatus
 from callsheet.core.frozen import frozen
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step, answers, ask_step
-from callsheet.runtime.journal_store import broken
+from callsheet.runtime.journal_store import FAULTS, broken, damaged
 from callsheet.runtime.schema import BLOB_MARK, blobs, envelopes, orders, runs, steps
+
+R = TypeVar("R")
 
 
 @frozen
@@ -89,7 +91,7 @@ class Reader:
             found = [dict(row) for row in self._db.execute(query).mappings()]
             if not within:
                 self._db.rollback()
-        except sa.exc.SQLAlchemyError as error:
+        except FAULTS as error:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._db.rollback()
             raise broken(self.url, error) from error
@@ -105,19 +107,27 @@ class Reader:
         return found[0]["body"]
 
     def _run_of(self, row: dict[str, Any]) -> RunRecord:
-        return RunRecord(
-            **{**row, "input": self._loaded(row["input"]), "output": self._loaded(row["output"])}
-        )
+        loaded = {name: self._loaded(row[name]) for name in ("input", "output")}
+        return self._made(lambda: RunRecord(**{**row, **loaded}))
 
     def _envelope_of(self, row: dict[str, Any]) -> Envelope:
         del row["n"]
-        return Envelope(**{**row, "body": self._loaded(row["body"])})
+        row["body"] = self._loaded(row["body"])
+        return self._made(lambda: Envelope(**row))
 
     def _step_of(self, row: dict[str, Any]) -> Step:
         del row["n"]
         usage = row["usage"]
-        step = Step(**{**row, "usage": RunUsage(**from_json(usage)) if usage else None})
-        return replace(step, input=self._loaded(step.input), result=self._loaded(step.result))
+        loaded = {name: self._loaded(row[name]) for name in ("input", "result")}
+        return self._made(
+            lambda: Step(**{**row, **loaded, "usage": RunUsage(**from_json(usage)) if usage else None})
+        )
+
+    def _made(self, make: Callable[[], R]) -> R:
+        try:
+            return make()
+        except (TypeError, ValueError) as error:
+            raise damaged(self.url, error) from error
 
 
 def end_of(run: RunRecord) -> EndRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,13 +50,35 @@ def shown(url: sa.URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
+FAULTS = (sa.exc.SQLAlchemyError, sqlite3.Error, UnicodeError)
+"""What a database raises: SQLite's driver cannot even decode some of its own messages about a damaged file."""
+
+_DAMAGED = ("malformed", "not a database", "could not decode", "utf-8' codec")
+
+
 def broken(url: str, error: Exception) -> JournalError:
     """The error of a journal that cannot be used."""
-    cause = getattr(error, "orig", None) or error
+    cause = str(getattr(error, "orig", None) or error)
+    if any(sign in cause.lower() for sign in _DAMAGED):
+        return damaged(url, cause)
+    hint = "Check that its folder exists, is writable and has free space (`callsheet doctor` looks)."
+    if url.startswith("postgresql"):
+        hint = "Check that the server runs, lets you in and has free space (`callsheet doctor` looks)."
+    return JournalError(f"the journal {url} cannot be used: {_one_line(cause)}", hint=hint)
+
+
+def damaged(url: str, cause: object) -> JournalError:
+    """The error of a journal that holds what no callsheet wrote."""
     return JournalError(
-        f"the journal {url} cannot be used: {cause}",
-        hint="Check that its folder exists, is writable and has free space (`callsheet doctor` looks).",
+        f"the journal {url} is damaged, or is no journal: {_one_line(str(cause))}",
+        hint="Check that it is the file you mean. Put a copy of it back, or move it away, with its -wal and -shm "
+        "files: then a new one is begun.",
     )
+
+
+def _one_line(cause: str) -> str:
+    shown_ = "".join(sign if sign.isprintable() else " " for sign in cause)
+    return shown_ if len(shown_) <= 300 else f"{shown_[:300]}…"
 
 
 def columns(record: Any) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_a_large_text_that_is_being_written_is_not_pruned(server: str) -> None:
         pruning.start()
         with watcher.connect() as db:
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            while not db.exec_driver_sql(waiting).scalar():
+            while pruning.is_alive() and not db.exec_driver_sql(waiting).scalar():
                 db.rollback()
     pruning.join()
     watcher.dispose()

@@ -42,7 +42,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path)
     path.write_bytes(b"my holiday pictures" * 100)
     with pytest.raises(JournalError, match="not a database") as error:
         Journal(path)
-    assert "Check that" in error.value.hint
+    assert "move it away" in error.value.hint
     assert path.read_bytes() == b"my holiday pictures" * 100
     assert list(tmp_path.iterdir()) == [path]
 
