@@ -25,6 +25,7 @@ from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
 from callsheet.runtime.protocol import FLOW
 from callsheet.settings import Settings, load_settings
+from callsheet.tools import on_stuck
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,47}$")
 F = TypeVar("F", bound=FlowFunction)
@@ -168,7 +169,7 @@ class Crew(Runnable):
             found.append(
                 ParticipantSpec(
                     name=called, factory=self._placed(thinker), replicas=member.replicas,
-                    resources=member.resources, modules=self.modules,
+                    resources=member.resources, modules=self.modules, watch_stuck=on_stuck,
                 )
             )  # fmt: skip
         return found

@@ -24,6 +24,7 @@ from typing import Any, Literal, cast
 from callsheet import tracing
 from callsheet.runtime.cluster import NAMESPACE
 from callsheet.runtime.coordinator import Coordinator
+from callsheet.runtime.handover import Handover
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.lanes import LaneDownError
@@ -145,6 +146,9 @@ class ParticipantActor(_Actor):
             services={name: caller.request for name, caller in callers.items()},
             client=client, incarnation=incarnation, on_dismissed=self._end,
         )  # fmt: skip
+        self._handover = Handover(self._participant)
+        if spec.watch_stuck is not None:
+            spec.watch_stuck(self._handover.call_stuck)
         self._participant.open()
 
     def _end(self) -> None:

@@ -38,6 +38,8 @@ class ParticipantSpec:
     replicas: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     """What Ray reserves for each replica: `num_cpus`, `num_gpus`, `memory`, or custom ones."""
+    watch_stuck: Callable[[Callable[[str], None]], object] | None = None
+    """Asked to call what it is given with a name, when work here cannot be stopped: then the process has to go."""
     modules: tuple[str, ...] = ()
     """Modules that only this process has loaded, as it has a crew's file: they travel by value."""
 

@@ -65,7 +65,9 @@ class Turn:
         self._intents = {step.place for step in steps if step.state == "intent" and step.kind == "tool"}
         self._counts: Counter[str] = Counter()
         self._asks: dict[tuple[str, int], asyncio.Future[tuple[bool, str]]] = {}
-        self._grants: dict[tuple[str, int], tuple[StepRecorded | StepReserved, asyncio.Future[None]]] = {}
+        self._grants: dict[
+            tuple[str, int], tuple[StepRecorded | StepReserved, asyncio.Future[Step | None]]
+        ] = {}
         self._reserving: dict[tuple[str, int], Step] = {}
         self._steps = 0
         self._last = 0
@@ -150,10 +152,11 @@ class Turn:
                         run_id=self.info.run_id, turn_id=self.id, key=key, nth=nth, kind=kind, name=name,
                         state="intent", input=text, started=started,
                     )  # fmt: skip
-                    if once:
-                        await self._granted(StepRecorded(step=intent))
-                    if worst is not None:
-                        await self._reserve(intent, await worst())
+                    known = await self._granted(StepRecorded(step=intent)) if once else None
+                    if worst is not None and known is None:
+                        known = await self._reserve(intent, await worst())
+                    if known is not None:
+                        return from_json(known.result)
                 self._check_open()
                 started = self._clock()
                 outcome = await run(nth)
@@ -232,6 +235,15 @@ class Turn:
         if future is not None and not future.done():
             future.set_result(None)
 
+    def told(self, step: Step) -> None:
+        """What this turn has recorded, or another process for it (the participant calls this)."""
+        if step.kind == "ask":
+            self.answered(step.key, step.nth, "error" if step.state == "failed" else "reply", step.result)
+            return
+        _, future = self._grants.get(step.place, (None, None))
+        if future is not None and not future.done() and step.state != "intent":
+            future.set_result(step)
+
     def say_again(self) -> None:
         """Another coordinator has to know what this turn waits for (the participant calls this).
 
@@ -241,21 +253,25 @@ class Turn:
             if isinstance(event, StepRecorded):
                 self._lane.post(event)
 
-    async def _granted(self, event: StepRecorded | StepReserved) -> None:
-        """Wait for leave to begin a step: it comes when its intent is kept, and never for a run that is over."""
+    async def _granted(self, event: StepRecorded | StepReserved) -> Step | None:
+        """Wait for leave to begin a step: it comes when its intent is kept, and never for a run that is over.
+
+        Returns the step itself, if that turns out to be recorded already.
+        """
         place = event.step.place
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Step | None] = asyncio.get_running_loop().create_future()
         self._grants[place] = event, future
         self._lane.post(event)
         try:
-            await future
+            return await future
         finally:
             del self._grants[place]
 
-    async def _reserve(self, step: Step, worst: RunUsage | None) -> None:
-        if worst is not None:
-            self._reserving[step.place] = replace(step, usage=worst)
-            await self._granted(StepReserved(step=self._reserving[step.place]))
+    async def _reserve(self, step: Step, worst: RunUsage | None) -> Step | None:
+        if worst is None:
+            return None
+        self._reserving[step.place] = replace(step, usage=worst)
+        return await self._granted(StepReserved(step=self._reserving[step.place]))
 
     def _give_back(self, place: tuple[str, int]) -> None:
         """What was reserved for a call that failed is for others, or for its next attempt."""
