@@ -121,8 +121,10 @@ def _message_sent(state: RunState, event: MessageSent) -> Decision:
 def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
     step = event.step
     turn = state.open.get(step.turn_id)
-    if turn is None or step.place in turn.done:
+    if turn is None:
         return state, ()
+    if step.place in turn.done:
+        return state, _told_again(turn) if step.state == "intent" else ()
     keep = KeepStep(step=step)
     if step.state == "intent":
         receiver = turn.envelope.receiver
@@ -145,8 +147,10 @@ def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
 def _step_reserved(state: RunState, event: StepReserved) -> Decision:
     step = event.step
     turn = state.open.get(step.turn_id)
-    if turn is None or step.place in turn.done:
+    if turn is None:
         return state, ()
+    if step.place in turn.done:
+        return state, _told_again(turn) if step.usage is not None else ()
     if step.usage is not None:
         return reserve(state, turn, step)
     after, commands = let_in(release(state, step.turn_id, step.place), step.ended)
@@ -170,7 +174,13 @@ def _turn_parked(state: RunState, event: TurnParked) -> Decision:
     after = state.after({**state.open, event.turn_id: parked})
     if not after.questions or not all(t.parked or is_question(t.envelope) for t in after.open.values()):
         return after, ()
-    return after.after(after.open, status="waiting"), (Wait(usage=after.usage),)
+    # Should anybody hold one of them after all, that is over too.
+    stops = tuple(
+        CancelTurn(turn_id=id_, receiver=t.envelope.receiver, reason="the run waits for a person")
+        for id_, t in after.open.items()
+        if t.parked
+    )
+    return after.after(after.open, status="waiting"), (*stops, Wait(usage=after.usage))
 
 
 def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
@@ -278,6 +288,11 @@ def _parks(turns: Mapping[str, OpenTurn]) -> list[Park]:
         for id_, turn in turns.items()
         if not turn.parked and not is_question(turn.envelope)
     ]
+
+
+def _told_again(turn: OpenTurn) -> tuple[Command, ...]:
+    """A turn wants to begin what has a result by now: a process that was thought to be gone has brought it."""
+    return (DeliverAgain(turn_id=turn.envelope.id),)
 
 
 def _again(state: RunState, turn: OpenTurn) -> tuple[Command, ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from callsheet.core.errors import CallsheetError, ClusterError, DefinitionError, RunTakenError
-from callsheet.core.events import RunStarted
+from callsheet.core.events import CancelRequested, RunStarted
 from callsheet.core.records import is_question
 from callsheet.core.run_state import start
 from callsheet.runtime.active_runs import ActiveRuns
@@ -20,7 +20,7 @@ from callsheet.runtime.lane_server import Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.performing import Performer
 from callsheet.runtime.protocol import Refused, ResumeRun, StartRun
-from callsheet.runtime.recovery import ActiveRun, answer, check_question, resume, run_info
+from callsheet.runtime.recovery import ActiveRun, answer, check_question, resume, run_info, take_waiting
 from callsheet.runtime.trace import trace_message
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,17 @@ class Admission:
         self._runs.add(found.run)
         self._commits.keep(found.keep)
         self._performer.perform(found.run, found.commands)
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """Stop a run that waits, and is held by nobody."""
+
+        async def go() -> None:
+            run = await self._commits.read(lambda: take_waiting(self._journal, run_id, self._owner))
+            if run is not None:
+                self._runs.add(run)
+                self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
+
+        self._commits.after(go)
 
     def _come_early(self, port: Port, launch: str, run_id: str, item: StartRun | ResumeRun) -> None:
         """A run for a crew that is not here: refused, unless the crew is on its way."""

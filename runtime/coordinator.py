@@ -146,6 +146,8 @@ class Coordinator:
         self._performer.perform(run, commands)
 
     def _cancel(self, run_id: str, reason: str) -> None:
+        if self._runs.find(run_id) is None:
+            self._admission.cancel(run_id, reason)
         self._event(run_id, CancelRequested(run_id=run_id, reason=reason, at=self._clock()))
 
     def _join(self, port: Port, item: Join) -> None:

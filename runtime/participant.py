@@ -171,9 +171,7 @@ class Participant:
             held = None
         if held is not None:
             for step in given.steps:
-                if step.kind == "ask":
-                    kind: Literal["reply", "error"] = "error" if step.state == "failed" else "reply"
-                    held[0].answered(step.key, step.nth, kind, step.result)
+                held[0].told(step)
             return
         if self._finished.get(given.envelope.id, -1.0) >= given.info.since:
             return  # our answer is on its way, and whoever gave us the turn again will find it

@@ -97,7 +97,7 @@ class Performer:
         """Hand out an open turn again, with all that it has recorded."""
         run = self._runs.get(run_id)
         turn = run.state.open.get(turn_id) if run is not None else None
-        if run is not None and turn is not None:
+        if run is not None and turn is not None and not turn.parked:
             steps = await self._commits.read(lambda: self._journal.turn_steps(run_id, turn_id))
             self.give(run, turn.envelope, tuple(steps))
 

@@ -7,13 +7,24 @@ from dataclasses import dataclass, field, replace
 
 from callsheet.core import run_state
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import JournalError, UsageError, WaitingError, unknown_name
+from callsheet.core.errors import CallsheetError, JournalError, UsageError, WaitingError, unknown_name
 from callsheet.core.events import ENDED, Command, TurnFinished
 from callsheet.core.limits import Limits
-from callsheet.core.records import Envelope, RunRecord, RunResumed, RunWoken, answers, is_question
+from callsheet.core.records import (
+    Envelope,
+    RunRecord,
+    RunResumed,
+    RunWaits,
+    RunWoken,
+    answers,
+    is_question,
+)
 from callsheet.core.state import RunState, failure, rebuild
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.protocol import ResumeRun, RunInfo
+
+SOONEST_S = 0.001
+"""How much later than the one before a stretch of work begins at least, whatever the clock says."""
 
 
 @dataclass(slots=True)
@@ -91,7 +102,20 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
         raise JournalError(f"nothing of run {item.run_id} was kept but its name", hint="Start it again.")
     _check_resumable(record, item, envelopes)
     record = journal.claim(item.run_id, owner)
+    # Nobody else writes of it from here on; until here, somebody may have.
+    envelopes = journal.envelopes(item.run_id)
     waited = record.status == "waiting"
+    steps = journal.steps(item.run_id)
+    limits = Limits.from_dict(from_json(item.limits or record.limits))
+    try:
+        _check_resumable(record, item, envelopes)
+    except CallsheetError:
+        if waited:  # for another answer: as it was
+            usage = rebuild(root, limits, "running", envelopes, steps, parked=True).usage
+            journal.write([RunWaits(run_id=item.run_id, usage=usage, at=at)])
+        raise
+    # A turn is taken again only for a later stretch of work than the one that it failed in.
+    at = max(at, record.since + SOONEST_S)
     retired = failure(root, envelopes) if record.status in ENDED else ()
     record = replace(
         record, status="running", launch=item.launch, owner=owner, since=at, ended=None, output=None, error=None,
@@ -107,9 +131,8 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
             run_id=item.run_id, launch=item.launch, limits=record.limits, options=record.options, owner=owner,
             at=at, source=record.source, retired=retired,
         )  # fmt: skip
-    limits = Limits.from_dict(from_json(record.limits))
     kept = [envelope for envelope in envelopes if envelope.id not in retired]
-    state = rebuild(root, limits, "running", kept, journal.steps(item.run_id), parked=waited)
+    state = rebuild(root, limits, "running", kept, steps, parked=waited)
     # The processes that made those calls are gone; whoever makes them again reserves again.
     state = state.after(state.open, reserved=())
     run = ActiveRun(state=state, record=record, info=run_info(record, limits))
@@ -118,6 +141,18 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
         run.state, commands = run_state.decide(state, answer(item, at))
     again = () if waited else run_state.take_up(run.state)
     return Resumption(run, keep, (*commands, *again))
+
+
+def take_waiting(journal: Journal, run_id: str, owner: str) -> ActiveRun | None:
+    """Claim a run that waits, to end it; None if it does not wait, or somebody else has it by now."""
+    record = journal.run(run_id)
+    if record is None or record.status != "waiting":
+        return None
+    try:
+        record = journal.claim(run_id, owner)
+    except UsageError:
+        return None
+    return take_up(journal, record, parked=True) if record.status == "waiting" else None
 
 
 def answer(item: ResumeRun, at: float) -> TurnFinished:
