@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from callsheet.cli import catalogue, doctor, history, launching, machine, running
+from callsheet.cli import (
+    catalogue,
+    doctor,
+    history,
+    launching,
+    machine,
+    past,
+    pruning,
+    resuming,
+    running,
+    stopping,
+    watching,
+)
 
 app = typer.Typer(
     name="callsheet",
@@ -17,7 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (running, launching, machine, doctor, history, catalogue):
+for group in (
+    running, resuming, stopping, watching, history, pruning, past, launching, machine, doctor, catalogue,
+):  # fmt: skip
     group.add_to(app)
 
 

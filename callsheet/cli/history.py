@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord, Step
     from callsheet.runtime.journal import Journal
 
+listing = typer.Typer(rich_markup_mode=None)
+"""`runs`: a listing, and the commands that concern many runs."""
+
 STATUSES = ("running", "waiting", "done", "failed", "limited", "cancelled")
 
 
+@listing.callback(invoke_without_command=True)
 def runs(
+    context: typer.Context,
     limit: Annotated[
         int, typer.Option("--limit", min=1, metavar="N", help="How many, the newest first.")
     ] = 20,
@@ -33,6 +38,8 @@ def runs(
     home: Home = None,
 ) -> None:
     """List runs, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
     if status is not None and status not in STATUSES:
         raise UsageError(f"there is no status {status!r}", hint=f"It is one of {', '.join(STATUSES)}.")
     with reading(settings_of(home=home)) as journal:
@@ -142,5 +149,5 @@ def run_data(record: RunRecord) -> dict[str, Any]:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("runs")(runs)
+    app.add_typer(listing, name="runs")
     app.command("show")(show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -14,27 +13,18 @@ from typer.core import TyperCommand
 
 from callsheet.cli.arguments import spread_docs
 from callsheet.cli.choosing import check_models, tell_model
+from callsheet.cli.following import finish, follow
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
-from callsheet.cli.screen import Notices, as_text, notice, print_answer, print_error, print_json
-from callsheet.cli.streams import answers, only_answers
+from callsheet.cli.screen import Notices, notice
+from callsheet.cli.streams import only_answers
 from callsheet.core.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
-    from callsheet.cli.conversation import Conversation
     from callsheet.crews.crew import Crew, LaunchedCrew
-    from callsheet.crews.result import Result
-    from callsheet.crews.run import Run
-    from callsheet.settings import Settings
-
-STATUS = {"done": 0, "failed": 1, "limited": 3, "waiting": 4, "cancelled": 130}
-"""Exit statuses by what a run ended as, where no error says it more exactly."""
 
 SEARCH = "search_documents"
 """The built-in tool that looks into the documents of `--docs`."""
-
-STOP_PATIENCE_S = 5.0
-"""How long an interrupted run is given to stop in order."""
 
 
 class _RunCommand(TyperCommand):
@@ -120,8 +110,8 @@ def run(
         if started.live_url:
             notice(f"watch it live: {started.live_url}")
         conversation = Conversation(found.name)
-        result = _follow(started, conversation)
-        return _finish(result, conversation, settings, as_json)
+        (result,) = follow([(started, conversation)])
+        return finish(result, conversation.models, settings, as_json=as_json)
 
 
 def _task(given: str | None) -> str:
@@ -193,46 +183,6 @@ def _tell_docs(docs: Sequence[str], crew: Crew | LaunchedCrew) -> None:
             f"warning: --docs gives documents, but no agent of {crew.name} has the tool `{SEARCH}`, so none "
             f'can look into them. Give it to one: Agent(…, tools=["{SEARCH}"]).'
         )
-
-
-def _follow(run: Run, conversation: Conversation) -> Result:
-    """Show the run until it ends; an interrupt cancels it, and a second one leaves at once."""
-
-    async def watch() -> Result:
-        async for event in run.events():
-            conversation.show(event)
-        return await run.aresult(check=False)
-
-    try:
-        return asyncio.run(watch())
-    except KeyboardInterrupt:
-        notice(f"stopping run {run.run_id}")
-        run.cancel("interrupted (Ctrl-C)")
-        return asyncio.run(asyncio.wait_for(run.aresult(check=False), STOP_PATIENCE_S))
-
-
-def _finish(result: Result, conversation: Conversation, settings: Settings, as_json: bool) -> int:
-    from callsheet.cli.conversation import summary
-
-    if as_json:
-        print_json(result.to_dict())
-    elif result.output is not None:
-        print_answer(as_text(result.to_dict()["output"]))
-    answers().flush()
-    if result.error is not None:
-        print_error(result.error.message, result.error.hint)
-    notice(summary(result, conversation.models, _trace(result, settings)))
-    return STATUS.get(result.status, 1) if result.error is None else result.error.exit_status
-
-
-def _trace(result: Result, settings: Settings) -> str:
-    if result.trace_url is not None:
-        return result.trace_url
-    if settings.phoenix == "off":
-        return "tracing is off"
-    if settings.phoenix is not None:
-        return f"no Phoenix answers at {settings.phoenix}, and the spans wait for it"
-    return "no Phoenix: `callsheet up` starts one, and the spans wait for it"
 
 
 def add_to(app: typer.Typer) -> None:

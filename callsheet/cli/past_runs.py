@@ -1,0 +1,120 @@
+"""A run of the past: found by the beginning of its id, with its crew, and how it stands as a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from callsheet.cli.journals import reading
+from callsheet.cli.screen import notice
+from callsheet.core.errors import CallsheetError, UsageError, WaitingError
+
+if TYPE_CHECKING:
+    from callsheet.core.records import Envelope, RunRecord, Step
+    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.result import Result
+    from callsheet.settings import Settings
+
+
+def past_run(settings: Settings, wanted: str) -> tuple[RunRecord, list[Envelope], list[Step], bool]:
+    """A run, its messages and steps, and whether somebody works on it. Raises UsageError."""
+    from callsheet.cli.history import find_run
+
+    with reading(settings) as journal:
+        record = find_run(journal, wanted)
+        assert journal is not None
+        # The owner first: who lets go of the run meanwhile has left it as it is then read.
+        taken = journal.owner_alive(record.owner)
+        record = journal.run(record.run_id) or record
+        return record, journal.envelopes(record.run_id), journal.steps(record.run_id), taken
+
+
+def past_result(
+    record: RunRecord, envelopes: list[Envelope], steps: list[Step], settings: Settings
+) -> Result:
+    """How a run ended, or what it waits for, from the journal alone."""
+    from callsheet.core.canonical import from_json
+    from callsheet.core.limits import RunUsage
+    from callsheet.crews.questions import questions_of
+    from callsheet.crews.result import Result
+    from callsheet.crews.system import phoenix_endpoint, trace_url
+
+    usage = RunUsage()
+    for step in steps:
+        if step.usage is not None and step.state != "intent":
+            usage = usage.plus(step.usage)
+    error = None if record.error is None else CallsheetError.from_dict(from_json(record.error))
+    questions = questions_of(envelopes) if record.status == "waiting" else ()
+    if questions:
+        error = WaitingError(
+            f"the run waits for a person: {questions[0].text}", run_id=record.run_id, hint=questions[0].how
+        )
+    last = max([record.started, *(envelope.at for envelope in envelopes)])
+    links = trace_url(phoenix_endpoint(settings), settings.project, record.run_id)
+    return Result(
+        run_id=record.run_id, crew=record.crew, status=record.status,
+        output=None if record.output is None else from_json(record.output)["output"],
+        error=error, usage=usage, elapsed_s=(record.ended or last) - record.started,
+        session_id=record.session_id, trace_url=None if links is None else links[1], questions=questions,
+    )  # fmt: skip
+
+
+def recorded_options(record: RunRecord) -> dict[str, Any]:
+    """What a run was started with: `host`, `model` and the like."""
+    from callsheet.core.canonical import from_json
+
+    found: dict[str, Any] = from_json(record.options)
+    return found
+
+
+class PastCrews:
+    """Finds the crews of past runs; what several of them need is loaded, and launched, once.
+
+    `named` (as `callsheet run` takes it) says where the crew is, in place of what the runs have recorded.
+    """
+
+    def __init__(self, settings: Settings, named: str | None = None) -> None:
+        self._settings, self._named = settings, named
+        self._launches: list[str] | None = None
+        self._loaded: dict[str, Crew | LaunchedCrew] = {}
+
+    def of(self, record: RunRecord, *, inline: bool) -> Crew | LaunchedCrew:
+        """The crew of a run: the launch that serves it on the cluster, if it is there, or its definition.
+
+        Raises CrewFileError where that is not to be found, UsageError if it is another crew, and ClusterError
+        where a cluster is known and cannot be reached.
+        """
+        if self._named is None and not inline and record.launch in self._served():
+            from callsheet.crews.crew import LaunchedCrew
+
+            return LaunchedCrew(record.launch, self._settings)
+        place = self._named or record.source
+        found = self._loaded.get(place)
+        if found is None:
+            found = self._loaded[place] = self._load(record, inline)
+        return found
+
+    def _served(self) -> list[str]:
+        from callsheet.crews.loading import launched_crews
+
+        if self._launches is None:
+            self._launches = [launch["name"] for launch in launched_crews(self._settings, notice)]
+        return self._launches
+
+    def _load(self, record: RunRecord, inline: bool) -> Crew | LaunchedCrew:
+        from callsheet.crews.crew import Crew
+        from callsheet.crews.loading import resolve_crew
+        from callsheet.crews.sources import load_source
+
+        if self._named is None:
+            try:
+                return load_source(record.source)
+            except CallsheetError as error:
+                error.hint = f"{error.hint} `--crew file.py[:name]` says where the crew {record.crew} is now."
+                raise
+        found = resolve_crew(self._named, self._settings, inline=inline, progress=notice)
+        if isinstance(found, Crew) and found.name != record.crew:
+            raise UsageError(
+                f"run {record.run_id} is one of the crew {record.crew!r}, and {self._named} is {found.name!r}",
+                hint=f"Name the file or module that defines {record.crew!r}.",
+            )
+        return found

@@ -1,0 +1,322 @@
+"""`resume`, `reply`, `approve`, `deny`: go on with a run that was cut off, stopped, failed, or waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callsheet.cli.choosing import check_models
+from callsheet.cli.following import exit_status, finish, follow
+from callsheet.cli.journals import reading
+from callsheet.cli.logs import one_line_each
+from callsheet.cli.options import Address, Home, settings_of
+from callsheet.cli.past_runs import PastCrews, past_result, past_run, recorded_options
+from callsheet.cli.screen import notice, print_error, print_json
+from callsheet.cli.streams import only_answers
+from callsheet.core.errors import CallsheetError, RunTakenError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from callsheet.core.records import Envelope, RunRecord
+    from callsheet.crews.run import Run
+    from callsheet.settings import Settings
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")]
+QuestionId = Annotated[
+    str | None,
+    typer.Option(
+        "--question", metavar="ID", help="Which question, where there are several: its id, or the beginning."
+    ),
+]
+CrewPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--crew",
+        metavar="CREW",
+        help="Where the run's crew is now, if not where it was: file.py[:name], package.module:name.",
+    ),
+]
+Inline = Annotated[bool, typer.Option("--inline", help="Go on in this process, without Ray.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def resume(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The run's id, or the beginning of it.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All runs that are marked as running and that no process works on.")
+    ] = False,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="USD", help="What the whole run may cost from now on.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--budget-tokens", metavar="N", help="How many tokens, in and out, the whole run may use."
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", metavar="S", help="Seconds, from now, after which it is stopped."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=VALUE",
+            help="Another limit: turns=400, messages=2000, … May be repeated.",
+        ),
+    ] = None,
+    crew: CrewPlace = None,
+    inline: Inline = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    home: Home = None,
+) -> int:
+    """Go on with a run: one that was cut off, failed, was cancelled, or was stopped by a limit.
+
+    What is finished is not done again. The run goes on as it was started, on Ray or inline. Exit status as
+    of `run`; 2 if another process works on it.
+    """
+    settings = settings_of(address=address, home=home)
+    flags = {
+        "budget_usd": _positive("--budget", budget), "budget_tokens": _positive("--budget-tokens", budget_tokens),
+        "deadline_s": _positive("--deadline", deadline),
+    }  # fmt: skip
+    changes = {name: value for name, value in flags.items() if value is not None} | _limits(limit or ())
+    if everything == (run is not None):
+        raise UsageError(
+            "which run is to go on?" if run is None else "RUN and --all are both given",
+            hint="`callsheet resume RUN` takes one, `callsheet resume --all` all that were cut off.",
+        )
+    with only_answers(), one_line_each():
+        if run is None:
+            return _resume_all(settings, changes, crew, inline, as_json)
+        return _go_on(run, settings, changes, crew=crew, inline=_is_inline(inline, address), as_json=as_json)
+
+
+def reply(
+    run: RunId,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="The answer, one of the choices, or what the call returned.")
+    ],
+    question: QuestionId = None,
+    crew: CrewPlace = None,
+    inline: Inline = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    home: Home = None,
+) -> int:
+    """Answer a question that a run asked a person; the run goes on with it.
+
+    Where it is unknown whether a tool call took effect, this says that it did, and TEXT is what it returned.
+    """
+    return _answer(run, question, crew, inline, as_json, address, home, reply=text)
+
+
+def approve(
+    run: RunId,
+    note: Annotated[str, typer.Argument(metavar="[NOTE]", help="A word about it, for the record.")] = "",
+    question: QuestionId = None,
+    crew: CrewPlace = None,
+    inline: Inline = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    home: Home = None,
+) -> int:
+    """Let a run make the tool call that it asks about; the run goes on with it."""
+    return _answer(run, question, crew, inline, as_json, address, home, reply=note, approve=True)
+
+
+def deny(
+    run: RunId,
+    reason: Annotated[
+        str, typer.Argument(metavar="[REASON]", help="Why not: the model is told, and can do better.")
+    ] = "",
+    question: QuestionId = None,
+    crew: CrewPlace = None,
+    inline: Inline = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    home: Home = None,
+) -> int:
+    """Forbid a run the tool call that it asks about; the run goes on without it."""
+    return _answer(run, question, crew, inline, as_json, address, home, reply=reason, approve=False)
+
+
+def _answer(
+    run: str,
+    question: str | None,
+    crew: str | None,
+    inline: bool,
+    as_json: bool,
+    address: str | None,
+    home: Any,
+    *,
+    reply: str,
+    approve: bool | None = None,
+) -> int:
+    settings = settings_of(address=address, home=home)
+    told = {"reply": reply, "approve": approve, "question": question}
+    with only_answers(), one_line_each():
+        return _go_on(run, settings, told, crew=crew, inline=_is_inline(inline, address), as_json=as_json)
+
+
+# --- one run ---------------------------------------------------------------------------------------------
+
+
+def _go_on(
+    wanted: str,
+    settings: Settings,
+    options: dict[str, Any],
+    *,
+    crew: str | None,
+    inline: bool | None,
+    as_json: bool,
+) -> int:
+    from callsheet.cli.conversation import Conversation
+    from callsheet.crews.system import ray_address
+
+    record, envelopes, steps, taken = past_run(settings, wanted)
+    here = _runs_inline(record) if inline is None else inline
+    if record.status == "done":
+        notice(f"run {record.run_id} is done already; this is its answer")
+        return finish(past_result(record, envelopes, steps, settings), [], settings, as_json=as_json)
+    if "reply" in options:
+        _check_reply(record, envelopes, options)
+    elif record.status == "waiting":
+        notice(f"run {record.run_id} waits for a person, and goes on with a reply")
+        return finish(past_result(record, envelopes, steps, settings), [], settings, as_json=as_json)
+    if taken and (here or ray_address(settings) is None):
+        raise _taken(record, reply="reply" in options)
+    run = _restart(record, PastCrews(settings, crew), settings, here, options)
+    conversation = Conversation(record.crew)
+    (result,) = follow([(run, conversation)])
+    return finish(result, conversation.models, settings, as_json=as_json)
+
+
+def _restart(
+    record: RunRecord, crews: PastCrews, settings: Settings, inline: bool, options: dict[str, Any]
+) -> Run:
+    from callsheet.core.canonical import from_json
+    from callsheet.core.limits import Limits
+
+    found = crews.of(record, inline=inline)
+    check_models(recorded_options(record).get("model"), settings, found, inline=inline)
+    given = dict(options)
+    if given and "reply" not in given:
+        given = {"limits": replace(Limits.from_dict(from_json(record.limits)), **given)}
+    notice(f"going on with run {record.run_id} of {record.crew}")
+    run = found.restart(
+        record.run_id, host="inline" if inline else "ray", settings=settings, progress=notice, **given
+    )
+    if run.live_url:
+        notice(f"watch it live: {run.live_url}")
+    return run
+
+
+def _check_reply(record: RunRecord, envelopes: list[Envelope], options: dict[str, Any]) -> None:
+    """What is wrong with a reply is told before anything is started for it."""
+    from callsheet.crews.questions import find_question, questions_of, reply_body
+
+    question = find_question(questions_of(envelopes), record.run_id, options["question"])
+    reply_body(question, options["reply"], options["approve"])
+    options["question"] = question.id
+
+
+def _taken(record: RunRecord, *, reply: bool) -> RunTakenError:
+    hint = f"`callsheet watch {record.run_id}` shows what it does."
+    if reply:
+        hint = f"It has other work to do yet, and takes a reply once it waits. {hint}"
+    return RunTakenError(
+        f"run {record.run_id} is being worked on by another process", run_id=record.run_id, hint=hint
+    )
+
+
+def _is_inline(inline: bool, address: str | None) -> bool | None:
+    """Where the run goes on: as asked for, or None for as it was started."""
+    if inline:
+        return True
+    return None if address is None else False
+
+
+def _runs_inline(record: RunRecord) -> bool:
+    return bool(recorded_options(record).get("host") == "inline")
+
+
+# --- all that were cut off -------------------------------------------------------------------------------
+
+
+def _resume_all(
+    settings: Settings, options: dict[str, Any], crew: str | None, inline: bool, as_json: bool
+) -> int:
+    from callsheet.cli.conversation import Conversation
+
+    with reading(settings) as journal:
+        left = [] if journal is None else journal.orphans()
+    if not left:
+        notice("No run was cut off: somebody works on each that is marked as running.")
+        if as_json:
+            print_json([])
+        return 0
+    crews, runs, status = PastCrews(settings, crew), [], 0
+    for record in left:
+        try:
+            run = _restart(record, crews, settings, inline or _runs_inline(record), options)
+        except CallsheetError as error:
+            print_error(f"run {record.run_id} cannot go on: {error.message}", error.hint)
+            status = max(status, error.exit_status)
+        else:
+            runs.append((run, Conversation(record.crew)))
+    results = follow(runs)
+    if as_json:
+        print_json([result.to_dict() for result in results])
+    for result, (_, conversation) in zip(results, runs, strict=True):
+        if not as_json:
+            notice(f"run {result.run_id} of {result.crew}:")
+            finish(result, conversation.models, settings)
+        status = max(status, exit_status(result))
+    return status
+
+
+# --- limits ----------------------------------------------------------------------------------------------
+
+
+def _positive(option: str, value: float | None) -> float | None:
+    if value is not None and not (0 < value < float("inf")):
+        raise UsageError(f"{option} is {value:g}", hint="Give a number above 0, or leave it out.")
+    return value
+
+
+def _limits(pairs: Sequence[str]) -> dict[str, float | None]:
+    """The limits that `--limit NAME=VALUE` gives; `none` is no limit. Raises UsageError."""
+    from callsheet.core.limits import Limits
+
+    known = list(Limits().to_dict())
+    found: dict[str, float | None] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--limit is {pair!r}", hint=f"Write NAME=VALUE; there is: {', '.join(known)}.")
+        if name not in known:
+            raise unknown_name("limit", name, known)
+        try:
+            value = float(text) if name in ("budget_usd", "deadline_s") else int(text)
+        except ValueError:
+            if text.lower() != "none":
+                raise UsageError(
+                    f"--limit {name} is {text!r}", hint="Give a number, or `none` where that is allowed."
+                ) from None
+            found[name] = None
+        else:
+            found[name] = value
+    return found
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (resume, reply, approve, deny):
+        app.command(command.__name__)(command)

@@ -1,0 +1,148 @@
+"""`watch`: follow a run from any terminal that reads its journal, whoever works on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callsheet.cli.following import exit_status, finish
+from callsheet.cli.journals import reading
+from callsheet.cli.options import Home, settings_of
+from callsheet.cli.past_runs import past_result
+from callsheet.cli.resuming import RunId
+from callsheet.cli.screen import notice
+from callsheet.cli.streams import answers
+from callsheet.core.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from callsheet.core.records import Envelope, RunRecord, Step
+    from callsheet.runtime.journal import Journal
+
+EVERY_S = 0.2
+"""How often it is asked whether the journal has changed, which is cheap."""
+
+LEFT_AFTER_S = 10.0
+"""How long nobody may work on a run before it counts as left: a coordinator's successor takes less."""
+
+
+def watch(
+    run: RunId,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print each event as one line of JSON on standard output.")
+    ] = False,
+    home: Home = None,
+) -> int:
+    """Follow a run live: what has been so far, then what comes, until it ends or waits.
+
+    It is read from the journal, so the run may be anybody's. Ctrl-C ends the watching and not the run. Exit
+    status as of `run`.
+    """
+    from callsheet.cli.conversation import Conversation
+    from callsheet.cli.history import find_run
+    from callsheet.crews.result import EventReader
+
+    settings = settings_of(home=home)
+    with reading(settings) as journal:
+        record = find_run(journal, run)
+        assert journal is not None
+        conversation, reader = Conversation(record.crew), EventReader()
+        follower = Follower(journal, record)
+        try:
+            for news in follower.news():
+                event = reader.read(news)
+                if json_lines:
+                    usage = None if event.usage is None else event.usage.to_dict()
+                    _print_line({**asdict(event), "usage": usage})
+                else:
+                    conversation.show(event)
+        except KeyboardInterrupt:
+            notice(f"run {record.run_id} goes on; `callsheet cancel {record.run_id}` stops it.")
+            raise
+        result = past_result(follower.record, follower.envelopes, follower.steps, settings)
+    if json_lines:
+        _print_line({"kind": "end", "at": follower.record.ended, "result": result.to_dict()})
+        return exit_status(result)
+    return finish(result, conversation.models, settings)
+
+
+class Follower:
+    """What a run's journal has of it, as it comes: `record`, `envelopes` and `steps` are the latest."""
+
+    def __init__(self, journal: Journal, record: RunRecord) -> None:
+        self.record = record
+        self.envelopes: list[Envelope] = []
+        self.steps: list[Step] = []
+        self._journal = journal
+        self._seen: set[tuple[object, ...]] = set()
+        self._alone_since: float | None = None
+
+    def news(self) -> Iterator[Envelope | Step]:
+        """Each message and finished step once, until the run ends or waits.
+
+        Raises InfrastructureError for a run that goes on by its status, though nobody works on it.
+        """
+        while True:
+            if self._journal.changed():
+                yield from self._read()
+            if self.record.status != "running":
+                return
+            self._check_owner()
+            time.sleep(EVERY_S)
+
+    def _read(self) -> list[Envelope | Step]:
+        # The record first: what belongs to a run that has ended is all there by then.
+        self.record = self._journal.run(self.record.run_id) or self.record
+        self.envelopes = self._journal.envelopes(self.record.run_id)
+        self.steps = self._journal.steps(self.record.run_id)
+        # An answer that a resumed run has retired has another id from then on, and the same time.
+        found: list[Envelope | Step] = [
+            envelope
+            for envelope in self.envelopes
+            if self._is_new(envelope.id.partition(".")[0], envelope.at)
+        ]
+        found += [
+            step
+            for step in self.steps
+            if step.state != "intent" and self._is_new(step.turn_id, step.key, step.nth)
+        ]
+        return sorted(found, key=_time)
+
+    def _is_new(self, *key: object) -> bool:
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _check_owner(self) -> None:
+        now = time.monotonic()
+        if self._journal.owner_alive(self.record.owner):
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since > LEFT_AFTER_S:
+            run_id = self.record.run_id
+            raise InfrastructureError(
+                f"no process works on run {run_id} any more: it was cut off",
+                hint=f"`callsheet resume {run_id}` goes on where it was.",
+            )
+
+
+def _time(record: Envelope | Step) -> float:
+    from callsheet.core.records import Envelope
+
+    return record.at if isinstance(record, Envelope) else record.ended
+
+
+def _print_line(data: dict[str, Any]) -> None:
+    answers().write(json.dumps(data, ensure_ascii=False) + "\n")
+    answers().flush()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("watch")(watch)
