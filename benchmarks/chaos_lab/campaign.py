@@ -63,6 +63,8 @@ class Campaign:
         """Jobs that the driver was told of and has not begun."""
         self._answered: set[str] = set()
         """Questions whose answer this driver has."""
+        self._again: list[tuple[float, str]] = []
+        """When which run is to be resumed once more."""
 
     def open(self) -> None:
         """Start everything."""
@@ -100,11 +102,9 @@ class Campaign:
         """Hear what the driver says, decide on what is asked, and keep as many runs going as are wanted."""
         told, self._heard = self.driver.told[self._heard :], len(self.driver.told)
         for line in told:
-            if "started" in line:
-                self.log.jobs[line["started"]] = line["run"]
-                self._asked.discard(line["started"])
-            elif "refused" in line:
-                self.log.faults.append(f"the driver was refused: {line}")
+            self._hear(line)
+        while self._again and self._again[0][0] < time.monotonic():
+            self.driver.send(run=self._again.pop(0)[1])
         runs = self.stage.journal.runs()
         for run in runs:
             if run["status"] == "waiting":
@@ -115,6 +115,18 @@ class Campaign:
             going = sum(run["status"] == "running" for run in runs)
             for _ in range(self._in_flight - going - coming):
                 self._start()
+
+    def _hear(self, line: dict[str, Any]) -> None:
+        if "started" in line:
+            self.log.jobs[line["started"]] = line["run"]
+            self._asked.discard(line["started"])
+        elif "refused" in line:
+            run_id, plain = line["run"], line["order"].keys() == {"run"}
+            if plain and line["refused"] == "RunTakenError":
+                # The processes of a dead driver's Ray die a little later, and hold the run until they do.
+                self._again.append((time.monotonic() + 0.2, run_id))
+            elif not (plain and self.stage.journal.status(run_id) == "done"):
+                self.log.faults.append(f"the driver was refused: {line}")
 
     def _start(self) -> None:
         job = f"j{self._jobs:05}"
@@ -157,6 +169,8 @@ class Campaign:
     def _kill_driver(self) -> Killed:
         at, place = time.time(), self.stage.journal.place()
         pid = self.driver.process.pid
+        if self.alone:
+            self.stage.left.extend(below(pid))
         self._lose_driver()
         going = self._going()
         self._new_driver()
@@ -192,6 +206,7 @@ class Campaign:
         self.log.jobs = {job: run for job, run in self.log.jobs.items() if run in known}
         self._asked.clear()
         self._answered.clear()
+        self._again.clear()
 
     def _new_driver(self) -> None:
         self._driver = self.stage.driver("alone" if self.alone else "cluster")
@@ -208,23 +223,32 @@ class Campaign:
     ) -> Killed:
         """Wait for the first record of a run that was going on. Its crew's last process to be up counts as new."""
         where = "alone" if self.alone else "cluster"
-        mine = set(going)
+        mine, journal = set(going), self.stage.journal
+        on_its_own = kind == "driver" and not self.alone
+
+        def crew_is_up() -> bool:
+            self.tend()
+            return any("/" in label and birth.at > at for label, birth in self.stage.births().items())
 
         def moved() -> bool:
             self.tend()
-            return any(row["run_id"] in mine for row in self.stage.journal.moved_since(place))
+            if any(row["run_id"] in mine for row in journal.moved_since(place)):
+                return True
+            return all(journal.status(run_id) != "running" for run_id in going)
 
         killed = Killed(kind=kind, label=where, pids=pids, at=at, working=len(going))
         if not going:
             return killed
         try:
+            if not on_its_own:
+                until(crew_is_up, f"processes after the death of the {kind} ({where})", RESUME_TIMEOUT_S)
+                place = journal.place()
             until(moved, f"a record of a run after the death of the {kind} ({where})", RESUME_TIMEOUT_S)
         except ChaosError as error:
             self.log.faults.append(str(error))
             return killed
         now = time.time()
         up = max([ready, *(birth.at for birth in self.stage.births().values() if birth.at < now)])
-        on_its_own = kind == "driver" and not self.alone
         return Killed(
             kind=kind, label=where, pids=pids, at=at, working=len(going), away_s=now - at,
             recovery_s=None if on_its_own else now - up,

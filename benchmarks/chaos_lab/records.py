@@ -72,6 +72,11 @@ class Journal:
         """All runs."""
         return self.rows("SELECT * FROM runs ORDER BY started")
 
+    def status(self, run_id: str) -> str:
+        """How a run stands; nothing if it is not there."""
+        found = self.rows("SELECT status FROM runs WHERE run_id = ?", run_id)
+        return found[0]["status"] if found else ""
+
     def open_turns(self) -> list[OpenTurn]:
         """The messages of running runs that are not answered, questions to people left out."""
         found = self.rows(

@@ -139,6 +139,8 @@ class Stage:
         (self.docs / "crashes.md").write_text(DOCUMENT)
         self.journal = Journal(self.home / "journal.db")
         self.drivers: list[Driver] = []
+        self.left: list[Process] = []
+        """What a dead driver's Ray may leave behind."""
         self._log = (folder / "processes.log").open("ab")
         names = [
             n for n in os.environ if not n.startswith(("CALLSHEET_", "RAY_")) and not n.endswith("_API_KEY")
@@ -236,6 +238,8 @@ class Stage:
             driver.kill()
             for process in left:
                 process.kill()
+        for process in self.left:
+            process.kill()
         self.down()
         self.journal.close()
         self._log.close()
