@@ -72,6 +72,9 @@ class Pruning:
             ids = list(self._db.scalars(sa.select(runs.c.run_id).where(self._old(before))))
         count = total = 0
         for some in _parts(ids):
+            if self._sqlite:
+                # So that the deletion is written where the WAL is already: the disk may be full.
+                self._pragma("wal_checkpoint(PASSIVE)")
             with self._exclusively():
                 # Some may have been resumed since they were looked for.
                 still = sa.select(runs.c.run_id).where(runs.c.run_id.in_(some), self._old(before))

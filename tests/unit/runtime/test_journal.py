@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from callsheet.core.errors import JournalError
 from callsheet.core.records import Envelope
 from callsheet.runtime.journal import Journal
-from tests.journal_contract import JournalContract, envelope, step
+from tests.journal_contract import JournalContract, end, envelope, run_record, step
 from tests.journal_runs_contract import RunsContract
 
 
@@ -67,14 +67,6 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_a_folder_in_its_place_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be used: unable to open"):
         Journal(tmp_path)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="to root no folder is read-only")
-def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(JournalError, match="cannot be used") as error:
-        Journal(tmp_path / "journal.db")
-    assert "writable" in error.value.hint
 
 
 def test_a_write_to_a_read_only_database_fails_and_leaves_nothing(tmp_path: Path) -> None:
@@ -154,9 +146,81 @@ def test_the_wal_is_moved_into_the_database_while_writing_goes_on(
     journal.close()
 
 
-def test_a_journal_in_memory_needs_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callsheet.runtime.checkpoints.EVERY", 1)
-    journal = Journal("sqlite://")
-    journal.write([Envelope(id="a", run_id="run-000001", kind="ask", sender="a", receiver="b", body="1")])
-    assert [envelope.id for envelope in journal.envelopes("run-000001")] == ["a"]
+@pytest.mark.parametrize("what", ["removed", "replaced", "folder removed"])
+def test_a_journal_that_was_taken_away_is_said_at_the_next_write(tmp_path: Path, what: str) -> None:
+    """SQLite would go on writing into nowhere."""
+    folder = tmp_path / "home"
+    journal = Journal(folder / "journal.db")
+    journal.write([envelope("a")])
+    if what == "folder removed":
+        shutil.rmtree(folder)
+    else:
+        (folder / "journal.db").unlink()
+    if what == "replaced":
+        Journal(tmp_path / "other.db").close()
+        (tmp_path / "other.db").rename(folder / "journal.db")
+    with pytest.raises(JournalError, match="was removed or replaced while it was open") as error:
+        journal.write([envelope("b")])
+    assert "is lost" in error.value.hint
+    with pytest.raises(JournalError, match="was removed or replaced"):
+        journal.order_cancel("run-000001", "", 1.0)
     journal.close()
+
+
+def test_a_change_of_another_connection_is_noticed_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    mine, other = Journal(path), Journal(path)
+    mine.changed()
+    assert not mine.changed()
+    mine.write([envelope("a")])
+    assert not mine.changed()
+    other.write([envelope("b")])
+    assert mine.changed()
+    assert not mine.changed()
+    mine.close()
+    other.close()
+
+
+def test_a_journal_that_is_reached_by_two_paths_has_the_same_owners(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    mine, other = (
+        Journal(tmp_path / "real" / "journal.db", owner="me"),
+        Journal(tmp_path / "link" / "journal.db"),
+    )
+    assert other.owner_alive("me")
+    mine.close()
+    other.close()
+
+
+class TestInMemory:
+    def test_it_does_all_that_a_file_does_in_one_process(self) -> None:
+        journal = Journal("sqlite://", owner="me")
+        journal.write([run_record(owner="me"), envelope(), step()])
+        assert journal.envelopes("run-000001") == [envelope()]
+        assert journal.owner_alive("me")
+        assert journal.orphans() == []
+        journal.changed()
+        assert journal.order_cancel("run-000001", "enough", 2.0)
+        assert journal.changed()
+        assert not journal.changed()
+        assert [order.reason for order in journal.orders()] == ["enough"]
+        journal.write([end(status="failed")])
+        assert journal.claim("run-000001", "me").status == "failed"
+        journal.write([end()])
+        assert journal.prune(10.0).runs == 1
+        journal.close()
+
+    def test_it_is_gone_with_its_journal_and_shared_with_no_other(self) -> None:
+        one, two = Journal("sqlite://", owner="me"), Journal("sqlite://", owner="me")
+        one.write([envelope()])
+        assert two.envelopes("run-000001") == []
+        one.close()
+        two.close()
+
+    def test_it_needs_no_checkpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("callsheet.runtime.checkpoints.EVERY", 1)
+        journal = Journal("sqlite://")
+        journal.write([envelope("a")])
+        assert [envelope.id for envelope in journal.envelopes("run-000001")] == ["a"]
+        journal.close()

@@ -182,7 +182,9 @@ def test_the_copy_holds_what_was_only_in_the_wal(tmp_path: Path) -> None:
 def test_where_no_copy_can_be_kept_the_old_journal_stays_as_it_is(tmp_path: Path) -> None:
     path = load("v1.sql", tmp_path)
     (tmp_path / "journal.db.v1-backup").mkdir()
-    with pytest.raises(JournalError, match=r"version 1 and cannot be copied to journal\.db\.v1-backup") as error:
+    with pytest.raises(
+        JournalError, match=r"version 1 and cannot be copied to journal\.db\.v1-backup"
+    ) as error:
         Journal(path)
     assert "writable" in error.value.hint
     with closing(sqlite3.connect(path)) as still:
