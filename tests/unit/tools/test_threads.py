@@ -209,6 +209,19 @@ async def test_a_stop_hits_the_stopped_call_alone(threads: ToolThreads) -> None:
     assert not hit
 
 
+async def test_a_call_that_is_over_has_nothing_left_to_stop(threads: ToolThreads, calls: StuckCalls) -> None:
+    """Cancelled when the function has returned, and its outcome is on the way to the loop."""
+    task = asyncio.ensure_future(threads.run(str, 1))
+    await asyncio.sleep(0)
+    while threads._free < 1:
+        pass  # the loop hears of nothing meanwhile
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert calls.count() == 0
+    assert threads._threads == 1, "the thread is still there for others"
+
+
 async def test_no_more_threads_than_the_limit_work_and_the_other_calls_wait(
     threads: ToolThreads, release: threading.Event
 ) -> None:
@@ -274,11 +287,11 @@ async def test_an_idle_thread_keeps_nothing_alive(threads: ToolThreads) -> None:
     class Big:
         pass
 
-    def look(thing: Big) -> weakref.ref[Big]:
-        return weakref.ref(thing)
-
-    kept = await threads.run(look, Big())
-    await until(lambda: gc.collect() >= 0 and kept() is None)
+    given = Big()
+    kept = [weakref.ref(given)]
+    kept.append(weakref.ref(await threads.run(lambda thing: Big(), given)))
+    del given
+    await until(lambda: gc.collect() >= 0 and not any(ref() for ref in kept))
 
 
 async def test_what_a_function_raises_reaches_the_caller_also_stop_iteration(threads: ToolThreads) -> None:
@@ -312,20 +325,18 @@ def test_a_loop_that_ends_before_its_call_disturbs_nobody(
 
 
 async def test_a_tool_whose_time_is_up_is_ended_before_the_model_is_told() -> None:
-    ended: list[int] = []
+    threads: list[threading.Thread] = []
 
-    @tool(timeout_s=0.01)
+    @tool(timeout_s=0.05)
     def spin() -> str:
         """Spin."""
-        try:
-            while True:
-                pass
-        finally:
-            ended.append(1)
+        threads.append(threading.current_thread())
+        while True:
+            pass
 
-    with pytest.raises(ToolFailure, match=r"longer than 0\.01 s"):
+    with pytest.raises(ToolFailure, match=r"longer than 0\.05 s"):
         await spin.call("", ToolContext())
-    assert ended == [1]
+    assert [thread.is_alive() for thread in threads] == [False]
 
 
 async def test_a_tool_that_cannot_be_ended_is_stuck(release: threading.Event) -> None:
