@@ -21,7 +21,6 @@ from callsheet.core.ids import reply_envelope_id, root_envelope_id, sent_envelop
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, answers
 from callsheet.crews.numbering import Numbered, numbered, replies
 from callsheet.runtime.journal import Journal
-from callsheet.runtime.protocol import FLOW
 
 AS_IT_WAS: Any = object()
 """In place of an input: the step is given what it was given then."""
@@ -100,7 +99,8 @@ def fork_records(
     if model is not None:
         copies = [step if step.turn_id in answered else _of_model(step, model) for step in copies]
     options = from_json(record.options)
-    options["forked_from"] = {"run": record.run_id, "at": at, "seeds": copy.seeds(messages, options)}
+    seeds = copy.seeds(_flows(messages, copies), options)
+    options["forked_from"] = {"run": record.run_id, "at": at, "seeds": seeds}
     if model is not None:
         options["model"] = model
     error = CancelledError(
@@ -138,13 +138,17 @@ class _Copy:
     def step(self, step: Step) -> Step:
         return replace(step, run_id=self._run_id, turn_id=self._ids[step.turn_id], usage=None)
 
-    def seeds(self, messages: Iterable[Envelope], options: dict[str, Any]) -> dict[str, str]:
-        """What the random numbers of a flow's turn follow from, which must stay what they were."""
+    def seeds(self, turns: Iterable[str], options: dict[str, Any]) -> dict[str, str]:
+        """What the random numbers of these turns follow from, by their new ids: what they always did."""
         before = (options.get("forked_from") or {}).get("seeds", {})
         old = {new: id_ for id_, new in self._ids.items()}
-        return {
-            e.id: before.get(old[e.id], old[e.id]) for e in messages if e.kind == "ask" and e.receiver == FLOW
-        }
+        return {turn: before.get(old[turn], old[turn]) for turn in turns}
+
+
+def _flows(messages: Iterable[Envelope], steps: Iterable[Step]) -> list[str]:
+    """The turns that may be a flow's: those in which no model was asked."""
+    thinking = {step.turn_id for step in steps if step.kind == "llm"}
+    return [e.id for e in messages if e.kind == "ask" and e.receiver != PERSON and e.id not in thinking]
 
 
 def _message(run_id: str, items: Sequence[Numbered], at: int) -> Envelope:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from callsheet.agents import Agent
 from callsheet.core.canonical import digest, from_json
 from callsheet.core.errors import CallsheetError, RunError
 from callsheet.core.frozen import frozen
@@ -82,7 +83,7 @@ async def replay_run(
     handlers: dict[str, Handler] = {spec.name: spec.factory() for spec in crew.participants()}
     options = from_json(record.options)
     # Where the run names the model, the code does not: a run that was resumed may have another one now.
-    own_models = set() if options.get("model") else {a.name for a in crew.agents if a.model is not None}
+    own_models = set() if options.get("model") else _with_a_model(crew)
     info = RunInfo(
         run_id=record.run_id, crew=record.crew, launch=record.launch, session_id=record.session_id,
         options=record.options, limits=Limits.from_dict(from_json(record.limits)), deadline=None,
@@ -96,7 +97,7 @@ async def replay_run(
         turns += 1
         handler = handlers.get(ask.receiver)
         if handler is None:
-            differences.append(_gone(crew, item, ask))
+            differences.append(_gone(tuple(handlers), item, ask))
             continue
         turn = ReplayedTurn(
             ask, info, past.recorded(ask.id), past.unanswered(ask.id),
@@ -249,13 +250,25 @@ def _difference(
     return difference(turn.envelope.receiver, at.number, begun.number, expected, got, turn.taken, called)
 
 
-def _gone(crew: Crew, item: Numbered, ask: Envelope) -> Difference:
-    there = ", ".join(agent.name for agent in crew.agents)
-    who = "the flow" if ask.receiver == FLOW else f"an agent called {ask.receiver!r}"
+def _gone(known: Sequence[str], item: Numbered, ask: Envelope) -> Difference:
+    there = ", ".join(name for name in known if name != FLOW)
     return Difference(
         agent=ask.receiver, number=item.number, turn=item.number, expected=shown_message(ask), got=None,
-        why=f"the crew has not got {who} any more: it was removed or given another name. There is: {there}.",
+        why=f"the crew has not got an agent called {ask.receiver!r} any more: it was removed or given another "
+        f"name. There is: {there}.",
     )  # fmt: skip
+
+
+def _with_a_model(crew: Crew, prefix: str = "") -> set[str]:
+    """The participants whose model the code names, those of the crews in it included."""
+    found = set()
+    for member in crew.members:
+        if isinstance(member, Agent):
+            if member.model is not None:
+                found.add(prefix + member.name)
+        else:
+            found |= _with_a_model(member, f"{prefix}{member.name}/")
+    return found
 
 
 __all__ = ["Difference", "Replay", "Shown", "replay_run"]

@@ -56,8 +56,8 @@ class Conversation:
                 pass  # the end, which the summary tells
 
     def _message(self, event: RunEvent, number: int | None, note: str) -> None:
-        if event.receiver == "person" and event.name != "ask" and not self._told:
-            return  # the answer or the error, which the command prints as such
+        if event.receiver == "person" and not self._told:
+            return  # the answer, the error or a question, which the command prints as such
         screen = self._screen
         screen.print(_prefix(number), style="dim", end="")
         screen.print(

@@ -105,7 +105,7 @@ def _show_facts(screen: Console, record: RunRecord, run: dict[str, Any], left: b
 
 
 def _show_item(talk: Conversation, reader: Any, item: Numbered) -> None:
-    from callsheet.core.records import Envelope, is_question
+    from callsheet.core.records import PERSON, Envelope, is_question
     from callsheet.crews.numbering import is_retired
 
     record = item.record
@@ -114,6 +114,8 @@ def _show_item(talk: Conversation, reader: Any, item: Numbered) -> None:
     if isinstance(record, Envelope):
         if is_question(record):
             event = replace(event, text=_question_text(record.body))
+        elif record.sender == PERSON and record.kind != "ask":
+            event = replace(event, text=_decision_text(record.body, event.text))
         note = EARLIER if is_retired(record) else ""
     elif record.state == "intent":
         note = NO_ANSWER if record.kind == "llm" else UNKNOWN
@@ -133,6 +135,16 @@ def _question_text(body: str) -> str:
     call = "" if data.get("tool") is None else f"\n{data['tool']} {data.get('arguments') or ''}"
     choices = "".join(f"\n- {choice}" for choice in data.get("choices") or ())
     return f"{data.get('question', '')}{call}{choices}"
+
+
+def _decision_text(body: str, text: str) -> str:
+    """A person's reply: what was decided, where it is about a tool call."""
+    from callsheet.core.canonical import from_json
+
+    output = from_json(body).get("output")
+    if not isinstance(output, dict) or "decision" not in output:
+        return text
+    return f"{output['decision']}{': ' if output.get('text') else ''}{output.get('text') or ''}"
 
 
 def _show_question(screen: Console, question: Question, crew: str) -> None:

@@ -303,10 +303,8 @@ def test_an_effect_whose_end_is_unknown_stays_unknown_and_a_reserved_call_does_n
 
 async def test_the_dice_of_the_past_are_those_of_the_fork(bench: Bench) -> None:
     past = await ran(bench)
-    first = forked(past, 3)
-    (seed,) = json.loads(first.record.options)["forked_from"]["seeds"].items()
-    assert seed == (first.envelopes[0].id, past[1][0].id)
+    first = forked(past, 7)
+    root = past[1][0].id
+    assert json.loads(first.record.options)["forked_from"]["seeds"] == {first.envelopes[0].id: root}
     second = fork_records(first.record, first.envelopes, first.steps, 1, run_id="fork-0002", now=1.0)
-    assert json.loads(second.record.options)["forked_from"]["seeds"] == {
-        second.envelopes[0].id: past[1][0].id
-    }  # fmt: skip
+    assert json.loads(second.record.options)["forked_from"]["seeds"] == {second.envelopes[0].id: root}
