@@ -97,7 +97,7 @@ async def go_on(
     client.resume(
         ResumeRun(
             run_id=run_id, launch=launch, reply=reply, source=source, watch="all" if options.watch else "end",
-            limits="" if limits == before else to_json(limits.to_dict()),
+            limits="" if limits == before else to_json(limits.to_dict()), since=record.since,
         )
     )  # fmt: skip
     return Run(client, record, output, links)

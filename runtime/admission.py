@@ -130,13 +130,21 @@ class Admission:
             if item.reply is not None:
                 self._event(run_id, answer(item, self._clock()))
             return
-        if again and self._runs.is_past(run_id) and self._performer.tell_end(port, run_id):
-            return
+        if again and self._runs.is_past(run_id) and await self._has_gone_on(item):
+            if self._performer.tell_end(port, run_id):
+                return
         found = await self._commits.read(lambda: resume(self._journal, item, self._owner, self._clock()))
         found.run.watchers[port.client] = item.watch
         self._runs.add(found.run)
         self._commits.keep(found.keep)
         self._performer.perform(found.run, found.commands)
+
+    async def _has_gone_on(self, item: ResumeRun) -> bool:
+        """Whether the run was resumed since its sender looked at it: by this very item, for all we know."""
+        if item.since is None:
+            return True
+        record = await self._commits.read(lambda: self._journal.run(item.run_id))
+        return record is not None and record.since != item.since
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Stop a run that waits, and is held by nobody."""

@@ -57,7 +57,8 @@ class Performer:
                     self.tell(run, envelope)
                 case KeepStep(step=step):
                     self._commits.keep(step)
-                    self.tell(run, step)
+                    if step.state != "intent":
+                        self.tell(run, step)
                 case Deliver(envelope=envelope):
                     self._commits.after(partial(self.give, run, envelope))
                 case DeliverAgain(turn_id=turn_id):
@@ -149,7 +150,8 @@ class Performer:
 
         async def catch_up() -> None:
             def read() -> list[Any]:
-                return [*self._journal.envelopes(run_id), *self._journal.steps(run_id)]
+                done = [step for step in self._journal.steps(run_id) if step.state != "intent"]
+                return [*self._journal.envelopes(run_id), *done]
 
             for record in await self._commits.read(read):
                 port.push(RunNews(run_id=run_id, record=record))

@@ -89,7 +89,8 @@ class ResumeRun:
     """Go on with a run that ended, waits, or was left by its processes, with a crew that is launched.
 
     `limits`, `options` and `source` (JSON texts) take the place of the run's own, where given. `reply` is
-    the answer to one of its questions: (id, body). `again` says that the sender has asked before.
+    the answer to one of its questions: (id, body). `since` is the run's own, as the sender saw it: once that has
+    changed, the run has gone on. `again` says that the sender has asked before.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class ResumeRun:
     source: str = ""
     reply: tuple[str, str] | None = None
     watch: Literal["end", "all"] = "end"
+    since: float | None = None
     again: bool = False
 
 
