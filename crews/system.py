@@ -181,11 +181,10 @@ async def _forget(key: tuple[Any, ...]) -> None:
 
 def service_specs(settings: Settings) -> list[ServiceSpec]:
     """The gateway and the memory, as the host is to start them. Keys travel to the gateway alone."""
-    if settings.model is not None:
-        parse_model(settings.model)
+    expected = parse_model(settings.model or default_model(os.environ)).provider
     needed = [*KEYS, *(info.url_env for info in PROVIDERS.values() if info.url_env)]
     secrets = {name: os.environ[name] for name in needed if name in os.environ}
-    gateway = GatewayConfig(trace_content=settings.trace_content)
+    gateway = GatewayConfig(trace_content=settings.trace_content, expects=expected)
     memory = functools.partial(_memory, settings.home / "memory", settings.embedder)
     return [
         ServiceSpec(name="gateway", factory=functools.partial(_gateway, gateway), secrets=secrets),

@@ -29,6 +29,8 @@ class GatewayConfig:
     """A provider that asks for a longer wait than this is not waited for: the call fails at once."""
     default_max_tokens: int = 8192
     """For APIs that demand a limit (Anthropic) where the request has none."""
+    expects: str = ""
+    """The provider whose SDK is imported at once, in a thread, and not only with its first call."""
     trace_content: bool = True
     """Put messages, tools and arguments into spans. Off: counts, names and times only."""
 

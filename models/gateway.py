@@ -8,8 +8,10 @@ for everything but the bill.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from typing import Any, Protocol, overload
 
 from callsheet import tracing
 from callsheet.core.errors import CallsheetError, CancelledError, ModelError
+from callsheet.models import prices
 from callsheet.models.catalogue import (
     PROVIDERS,
     ModelInfo,
@@ -59,6 +62,18 @@ class ListModels:
     """A request for what the gateway can reach, answered with a tuple of ModelInfo."""
 
 
+def preload(provider: str) -> None:
+    """Import what the provider's first call would wait for: 1 to 3 s."""
+    api = PROVIDERS[provider].api
+    if api == "offline":
+        return
+    try:
+        importlib.import_module(api)
+        prices.preload()
+    except Exception:  # the first call says what is wrong
+        logger.debug("the SDK of %s could not be imported ahead of its use", provider, exc_info=True)
+
+
 class Gateway:
     """Answers model requests; see the module's text for what survives a crash (nothing needs to).
 
@@ -86,6 +101,8 @@ class Gateway:
             max_backoff_s=config.max_backoff_s,
             max_wait_s=config.max_wait_s,
         )
+        if config.expects:
+            threading.Thread(target=preload, args=(config.expects,), daemon=True).start()
 
     def __reduce__(self) -> Any:
         raise TypeError("a gateway holds keys and stays in its process; send its GatewayConfig instead")
