@@ -1,8 +1,9 @@
 """`python -m benchmarks.chaos --kills 300`: kill every kind of process of a working crew, and count what was lost.
 
-Three campaigns share the kills: on a cluster, one actor or the driver at a time; on a cluster whose whole node
-dies; and with a driver that has a Ray of its own, which is killed, or its node. Runs are kept going all the
-while. See `chaos_lab` for what is done and how it is judged.
+Four campaigns share the kills. `cluster`: one actor, or the driver, at a time. `node`: all processes of the
+cluster's one node. `alone`: a driver that has a Ray of its own, or its node. `inline`: a driver that is all there
+is, before, within, after and behind each of its journal writes. Runs are kept going all the while, and whoever was
+asked decides by looking into the ledger. See `chaos_lab` for what is done and how it is judged.
 """
 
 from __future__ import annotations
@@ -12,34 +13,42 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos_lab.campaign import Campaign
+from benchmarks.chaos_lab.campaign import Campaign, Mode
 from benchmarks.chaos_lab.models import ModelServer
-from benchmarks.chaos_lab.schedule import ACTORS, KINDS, plan
+from benchmarks.chaos_lab.schedule import KINDS, plan, sweep
 from benchmarks.chaos_lab.stage import Stage
 from benchmarks.chaos_lab.verdict import Verdict, judge, undisturbed
 from benchmarks.machine import machine
 
+SHARES = {"cluster": 64, "inline": 20, "alone": 10, "node": 6}
+"""Of a hundred kills, how many each part gets: a node's death takes ten times as long as an actor's."""
 
-def campaign(
-    folder: Path, seed: int, kills: int, kinds: tuple[str, ...], *, alone: bool, in_flight: int
-) -> Verdict:
+
+def campaign(folder: Path, part: str, seed: int, kills: int, kinds: Sequence[str], in_flight: int) -> Verdict:
     """One campaign in its own folder: the verdict on it."""
 
     def progress(line: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {part:<8}{line}", file=sys.stderr, flush=True)
 
+    mode: Mode = "cluster" if part == "node" else part  # type: ignore[assignment]
+    single = [kind for kind in kinds if kind != "node"]
+    plans = {
+        "cluster": lambda: plan(seed, kills, single), "node": lambda: plan(seed, kills, ["node"]),
+        "alone": lambda: plan(seed, kills, ["driver", "node"]), "inline": lambda: sweep(seed, kills),
+    }  # fmt: skip
     with ModelServer() as server:
         stage = Stage(folder, server.url)
         try:
             calm = undisturbed(stage, server)
-            run = Campaign(stage, server, alone=alone, in_flight=in_flight, progress=progress)
+            run = Campaign(stage, server, mode=mode, in_flight=in_flight, progress=progress)
             run.open()
             try:
-                run.run(plan(seed, kills, kinds))
+                run.run(plans[part]())
             finally:
                 (folder / "log.json").write_text(json.dumps(run.log.to_dict(), indent=1))
                 (folder / "sightings.json").write_text(json.dumps([asdict(s) for s in server.sightings]))
@@ -51,51 +60,40 @@ def campaign(
 def main() -> None:
     """Run the campaigns and print the figures; exit status 1 if anything was lost or repeated."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=300, help="over all parts")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kinds", default=",".join(KINDS), help="comma-separated")
+    parser.add_argument("--parts", default=",".join(SHARES), help=f"of {', '.join(SHARES)}")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of processes, in the cluster part")
     parser.add_argument("--in-flight", type=int, default=8, help="runs kept going at once")
-    parser.add_argument(
-        "--alone", choices=["yes", "no", "both"], default="both", help="a Ray of the driver's own"
-    )
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--folder", type=Path, help="keep journals, ledgers and logs here")
     chosen = parser.parse_args()
-    kinds = tuple(chosen.kinds.split(","))
     base = chosen.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
-    found: dict[str, Any] = {"machine": machine(), "seed": chosen.seed, "campaigns": {}}
-    parts = shares(chosen.kills, kinds, chosen.alone)
-    wrong: list[str] = []
-    for name, (kills, of, alone) in parts.items():
-        folder = base / name
+    found: dict[str, Any] = {"machine": machine(), "seed": chosen.seed, "parts": {}}
+    whole = Verdict()
+    for part, kills in shared(chosen.kills, chosen.parts.split(",")).items():
+        folder = base / part
         folder.mkdir(parents=True)
-        verdict = campaign(folder, chosen.seed, kills, of, alone=alone, in_flight=chosen.in_flight)
-        wrong += [f"{name}: {line}" for line in verdict.wrong]
-        found["campaigns"][name] = {**asdict(verdict), "wrong": len(verdict.wrong)}
-        show(name, verdict)
+        verdict = campaign(folder, part, chosen.seed, kills, chosen.kinds.split(","), chosen.in_flight)
+        found["parts"][part] = asdict(verdict)
+        show(part, verdict)
+        whole.add(verdict)
+        found["all"] = asdict(whole)
         if chosen.json:
             chosen.json.write_text(json.dumps(found, indent=1) + "\n")
-    for line in wrong[:200]:
+    show("all", whole)
+    for line in whole.wrong[:200]:
         print(line)
-    print(f"\nfolder: {base}\nfaults: {len(wrong)}")
-    sys.exit(1 if wrong else 0)
+    print(f"\njournals, ledgers and logs: {base}")
+    sys.exit(1 if whole.wrong else 0)
 
 
-def shares(kills: int, kinds: tuple[str, ...], alone: str) -> dict[str, tuple[int, tuple[str, ...], bool]]:
-    """How the kills are shared out: a node's death takes as long as ten of an actor's."""
-    single = tuple(kind for kind in kinds if kind in (*ACTORS, "driver"))
-    whole = tuple(kind for kind in kinds if kind in ("driver", "node"))
-    parts: dict[str, tuple[int, tuple[str, ...], bool]] = {}
-    rest = kills
-    if whole and alone != "no":
-        parts["alone"] = (max(1, kills // 10), whole, True)
-        rest -= parts["alone"][0]
-    if "node" in kinds and alone != "yes":
-        parts["node"] = (max(1, kills // 12), ("node",), False)
-        rest -= parts["node"][0]
-    if single and alone != "yes" and rest > 0:
-        parts["cluster"] = (rest, single, False)
-    return dict(reversed(parts.items()))
+def shared(kills: int, parts: Sequence[str]) -> dict[str, int]:
+    """How many kills each part gets, all of them together `kills`."""
+    weight = sum(SHARES[part] for part in parts)
+    found = {part: round(kills * SHARES[part] / weight) for part in parts}
+    found[parts[0]] += kills - sum(found.values())
+    return found
 
 
 def show(name: str, verdict: Verdict) -> None:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.chaos_lab.actors import Killed, kill_actor
 from benchmarks.chaos_lab.models import ModelServer
@@ -17,6 +17,7 @@ from benchmarks.chaos_lab.stage import ChaosError, Driver, Stage, below, until
 RECORDS_TIMEOUT_S = 60.0
 RESUME_TIMEOUT_S = 120.0
 DRAIN_TIMEOUT_S = 120.0
+Mode = Literal["cluster", "alone", "inline"]
 OVER = ("done", "failed", "limited", "cancelled")
 
 
@@ -39,8 +40,8 @@ class Log:
 class Campaign:
     """Runs under fire on one stage.
 
-    On a cluster, runs outlive their drivers. `alone`, the driver has a Ray of its own, which ends with it:
-    what it leaves behind is resumed by the next one.
+    On a `cluster`, runs outlive their drivers. `alone`, the driver has a Ray of its own, which ends with it:
+    what it leaves behind is resumed by the next one. `inline`, the driver is all there is.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class Campaign:
         stage: Stage,
         server: ModelServer,
         *,
-        alone: bool = False,
+        mode: Mode = "cluster",
         in_flight: int = 8,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.stage, self.server, self.alone = stage, server, alone
+        self.stage, self.server, self.mode = stage, server, mode
         self.log = Log()
         self._in_flight = in_flight
         self._progress = progress
@@ -63,12 +64,14 @@ class Campaign:
         """Jobs that the driver was told of and has not begun."""
         self._answered: set[str] = set()
         """Questions whose answer this driver has."""
+        self._asked_before: dict[str, int] = {}
+        """How many kills there had been when a question was first seen."""
         self._again: list[tuple[float, str]] = []
         """When which run is to be resumed once more."""
 
     def open(self) -> None:
         """Start everything."""
-        if not self.alone:
+        if self.mode == "cluster":
             self.stage.up()
         self._new_driver()
 
@@ -108,7 +111,7 @@ class Campaign:
         runs = self.stage.journal.runs()
         for run in runs:
             if run["status"] == "waiting":
-                self._answer(run["run_id"])
+                self._answer(run["run_id"], at_once=not top_up)
         if top_up:
             known = {run["run_id"] for run in runs}
             coming = len(self._asked) + len(set(self.log.jobs.values()) - known)
@@ -134,12 +137,16 @@ class Campaign:
         self._asked.add(job)
         self.driver.send(job=job)
 
-    def _answer(self, run_id: str) -> None:
+    def _answer(self, run_id: str, *, at_once: bool) -> None:
+        """Reply to what a run asks: to one question in two only after one more kill, which it has to outlive."""
         for question in self.stage.journal.questions(run_id):
-            if question["id"] not in self._answered:
+            id_ = question["id"]
+            asked = self._asked_before.setdefault(id_, len(self.log.kills))
+            patient = int(id_[-1], 16) % 2 == 1 and not at_once and len(self.log.kills) == asked
+            if id_ not in self._answered and not patient:
                 options = decide(question, self.stage.ledger())
-                self._answered.add(question["id"])
-                self.log.decisions[question["id"]] = options
+                self._answered.add(id_)
+                self.log.decisions[id_] = options
                 self.driver.send(run=run_id, options=options)
 
     def _resume(self, runs: list[str]) -> None:
@@ -158,7 +165,7 @@ class Campaign:
         if kill.kind in ("driver", "node"):
             time.sleep(kill.delay_s)
         if kill.kind == "driver":
-            return self._kill_driver()
+            return self._kill_driver(kill)
         if kill.kind == "node":
             return self._kill_node()
         killed, fault = kill_actor(self.stage, self.server, kill, self.tend)
@@ -166,28 +173,37 @@ class Campaign:
             self.log.faults.append(fault)
         return killed
 
-    def _kill_driver(self) -> Killed:
+    def _kill_driver(self, kill: Kill) -> Killed:
         at, place = time.time(), self.stage.journal.place()
         pid = self.driver.process.pid
-        if self.alone:
+        if kill.point:
+            self.stage.order_death(kill.point, kill.records)
+            until(lambda: (self.tend(), self._is_dead())[1], "a write to die at", RECORDS_TIMEOUT_S)
+            at = float(self.stage.own_kills()[-1]["at"])
+        elif self.mode == "alone":
             self.stage.left.extend(below(pid))
         self._lose_driver()
+        if self.mode == "inline":
+            place = self.stage.journal.place()
         going = self._going()
         self._new_driver()
         ready = time.time()
-        if self.alone:
+        if self.mode != "cluster":
             self._resume(going)
-        return self._recovery("driver", (pid,), at, going, place, ready)
+        return self._recovery("driver", (pid,), at, going, place, ready, kill.point)
+
+    def _is_dead(self) -> bool:
+        return self.driver.process.poll() is not None
 
     def _kill_node(self) -> Killed:
-        victims = below(self.driver.process.pid) if self.alone else self.stage.node()
+        victims = below(self.driver.process.pid) if self.mode == "alone" else self.stage.node()
         random.Random(len(self.log.kills)).shuffle(victims)
         at = time.time()
         for victim in victims:
             victim.kill()
         self._lose_driver()
         going = self._going()
-        if not self.alone:
+        if self.mode == "cluster":
             self.stage.down()
             self.stage.up()
         place = self.stage.journal.place()
@@ -209,22 +225,16 @@ class Campaign:
         self._again.clear()
 
     def _new_driver(self) -> None:
-        self._driver = self.stage.driver("alone" if self.alone else "cluster")
+        self._driver = self.stage.driver(self.mode)
         self._heard = 0
 
     def _recovery(
-        self,
-        kind: str,
-        pids: tuple[int, ...],
-        at: float,
-        going: list[str],
-        place: tuple[int, int],
-        ready: float,
-    ) -> Killed:
+        self, kind: str, pids: tuple[int, ...], at: float, going: list[str], place: tuple[int, int],
+        ready: float, point: str = "",
+    ) -> Killed:  # fmt: skip
         """Wait for the first record of a run that was going on. Its crew's last process to be up counts as new."""
-        where = "alone" if self.alone else "cluster"
         mine, journal = set(going), self.stage.journal
-        on_its_own = kind == "driver" and not self.alone
+        on_its_own = kind == "driver" and self.mode == "cluster"
 
         def crew_is_up() -> bool:
             self.tend()
@@ -236,20 +246,20 @@ class Campaign:
                 return True
             return all(journal.status(run_id) != "running" for run_id in going)
 
-        killed = Killed(kind=kind, label=where, pids=pids, at=at, working=len(going))
+        killed = Killed(kind=kind, label=self.mode, pids=pids, at=at, point=point, working=len(going))
         if not going:
             return killed
         try:
-            if not on_its_own:
-                until(crew_is_up, f"processes after the death of the {kind} ({where})", RESUME_TIMEOUT_S)
+            if not on_its_own and self.mode != "inline":
+                until(crew_is_up, f"processes after the death of the {kind} ({self.mode})", RESUME_TIMEOUT_S)
                 place = journal.place()
-            until(moved, f"a record of a run after the death of the {kind} ({where})", RESUME_TIMEOUT_S)
+            until(moved, f"a record of a run after the death of the {kind} ({self.mode})", RESUME_TIMEOUT_S)
         except ChaosError as error:
             self.log.faults.append(str(error))
             return killed
         now = time.time()
         up = max([ready, *(birth.at for birth in self.stage.births().values() if birth.at < now)])
         return Killed(
-            kind=kind, label=where, pids=pids, at=at, working=len(going), away_s=now - at,
+            kind=kind, label=self.mode, pids=pids, at=at, point=point, working=len(going), away_s=now - at,
             recovery_s=None if on_its_own else now - up,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """A driver that is told on its standard input which runs to begin, resume or answer, and tells what became of them.
 
-`python -m benchmarks.chaos_lab.driver MODE DOCS`, MODE being `cluster` (the crew is launched there already) or
-`alone` (with a Ray of its own). One JSON object a line, both ways.
+`python -m benchmarks.chaos_lab.driver MODE DOCS`, MODE being `cluster` (the crew is launched there already),
+`alone` (with a Ray of its own) or `inline` (all in this one process). One JSON object a line, both ways.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Driver:
     def __init__(self, mode: str, docs: str) -> None:
         self._crew: Any = Crew.connect("chaos") if mode == "cluster" else load_crew(str(CREW_FILE))
         self._docs = docs
+        self._host: Any = "inline" if mode == "inline" else "ray"
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, order: dict[str, Any]) -> None:
@@ -42,12 +43,16 @@ class Driver:
         run_id = order.get("run", "")
         try:
             if "job" in order:
-                run = await self._crew.astart(order["job"], docs=[self._docs], watch=False, notices=[])
+                run = await self._crew.astart(
+                    order["job"], host=self._host, docs=[self._docs], watch=False, notices=[]
+                )
                 run_id = run.run_id
                 tell(started=order["job"], run=run_id)
                 result = await run.aresult(check=False)
             else:
-                result = await self._crew.aresume(run_id, check=False, **order.get("options", {}))
+                result = await self._crew.aresume(
+                    run_id, host=self._host, check=False, **order.get("options", {})
+                )
         except Exception as error:  # the campaign judges it
             tell(refused=type(error).__name__, run=run_id, message=str(error), order=order)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ACTORS = ("agent", "replica", "flow", "gateway", "memory", "coordinator")
@@ -28,7 +28,17 @@ class Kill:
     point: str = ""
 
 
-def plan(seed: int, kills: int, kinds: tuple[str, ...] = KINDS) -> Iterator[Kill]:
+def sweep(seed: int, kills: int) -> Iterator[Kill]:
+    """Deaths of a driver that is all there is: at every point of every of its first journal writes, in turn."""
+    rng = random.Random(f"sweep/{seed}")
+    for number in range(kills):
+        nth = 1 + number // len(POINTS) % 30
+        yield Kill(
+            kind="driver", records=nth, delay_s=0.0, choice=rng.random(), point=POINTS[number % len(POINTS)]
+        )
+
+
+def plan(seed: int, kills: int, kinds: Sequence[str] = KINDS) -> Iterator[Kill]:
     """That many kills, every kind as often as the others, no two of a kind together where there are several."""
     rng = random.Random(f"chaos/{seed}")
     last = ""

@@ -25,6 +25,13 @@ EXPLAINS = {
 """Kills that may cost a call of that kind under way. The driver's is one of them where Ray ends with it."""
 
 
+BAD = (
+    "lost_runs", "wrong_answers", "repeated_model_calls", "repeated_tool_calls", "repeated_once_effects",
+    "missing_effects", "unstable_keys", "handled_twice", "faults",
+)  # fmt: skip
+"""What there must be none of."""
+
+
 @dataclass
 class Verdict:
     """The figures, and the evidence for each that is not zero."""
@@ -48,15 +55,24 @@ class Verdict:
     waited: int = 0
     recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
     by_kind: dict[str, int] = field(default_factory=dict)
+    made: list[Killed] = field(default_factory=list)
+
+    def add(self, other: Verdict) -> None:
+        """Count another campaign in."""
+        for name in ("kills", "runs", "done", "model_calls", "tool_calls", "waited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in BAD:
+            getattr(self, name).extend(getattr(other, name))
+        for name, count in other.in_flight_again.items():
+            self.in_flight_again[name] = self.in_flight_again.get(name, 0) + count
+        self.made.extend(other.made)
+        _measure(self)
 
     @property
     def wrong(self) -> list[str]:
         """Everything that must not be."""
         found: list[str] = []
-        for name in (
-            "lost_runs", "wrong_answers", "repeated_model_calls", "repeated_tool_calls", "repeated_once_effects",
-            "missing_effects", "unstable_keys", "handled_twice", "faults",
-        ):  # fmt: skip
+        for name in BAD:
             found += [f"{name}: {line}" for line in getattr(self, name)]
         return found
 
@@ -77,7 +93,9 @@ def judge(
     journal: Journal, ledger: list[dict[str, Any]], sightings: list[Sighting], log: Log, calm: str
 ) -> Verdict:
     """The verdict on a campaign; `calm` is the answer to job `CALM` of a run that nothing disturbed."""
-    verdict = Verdict(kills=len(log.kills), faults=list(log.faults), waited=len(log.decisions))
+    verdict = Verdict(
+        kills=len(log.kills), made=list(log.kills), faults=list(log.faults), waited=len(log.decisions)
+    )
     runs = {run["run_id"]: run for run in journal.runs()}
     verdict.runs = len(runs)
     jobs = {run_id: json.loads(run["input"])["input"] for run_id, run in runs.items()}
@@ -100,7 +118,7 @@ def judge(
         " GROUP BY run_id, reply_to HAVING c > 1"
     )
     verdict.handled_twice = [f"{row['run_id']}: {row['c']} replies to {row['reply_to']}" for row in twice]
-    _measure(verdict, log.kills)
+    _measure(verdict)
     return verdict
 
 
@@ -195,7 +213,7 @@ def _explain(
         causes = [
             kill for kill in kills
             if first - 0.1 <= kill.at <= again
-            and (kill.kind in may or (kill.kind == "driver" and kill.label == "alone"))
+            and (kill.kind in may or (kill.kind == "driver" and kill.label != "cluster"))
         ]  # fmt: skip
         if causes:
             verdict.in_flight_again[kind] = verdict.in_flight_again.get(kind, 0) + 1
@@ -209,22 +227,22 @@ def _same(arguments: Any) -> str:
     return json.dumps(arguments, sort_keys=True)
 
 
-def _measure(verdict: Verdict, kills: list[Killed]) -> None:
-    for kill in kills:
-        verdict.by_kind[kill.kind] = verdict.by_kind.get(kill.kind, 0) + 1
+def _measure(verdict: Verdict) -> None:
+    verdict.by_kind, verdict.recovery_s = {}, {}
     groups: dict[str, list[Killed]] = defaultdict(list)
-    for kill in kills:
-        groups[kill.kind].append(kill)
-        if kill.kind not in ("driver", "node"):
+    for kill in verdict.made:
+        verdict.by_kind[kill.kind] = verdict.by_kind.get(kill.kind, 0) + 1
+        where = f", {kill.label}" if kill.kind in ("driver", "node") else ""
+        groups[f"{kill.kind}{where}"].append(kill)
+        if not where:
             groups["one actor"].append(kill)
     for name, members in groups.items():
         values = [kill.recovery_s for kill in members if kill.recovery_s is not None]
         away = [kill.away_s for kill in members if kill.away_s is not None]
         if away:
             verdict.recovery_s[name] = {
-                "away_median": round(statistics.median(away), 3),
-                "away_worst": round(max(away), 3),
-            }
+                "away_median": round(statistics.median(away), 3), "away_worst": round(max(away), 3)
+            }  # fmt: skip
         if values:
             verdict.recovery_s[name] |= {
                 "median": round(statistics.median(values), 3), "worst": round(max(values), 3), "n": len(values)
