@@ -16,12 +16,19 @@ from callsheet.core.errors import CallsheetError, ServiceError
 from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.lanes import Lane, LaneDownError, Transport
 
+OnPart = Callable[[Any], None]
+"""Takes a part of an answer; None says that the parts so far do not count, and come again."""
+
 
 class Component(Protocol):
     """What a service is made of."""
 
     async def handle(self, request: Any) -> Any:
-        """Answer one request; many may be under way at once."""
+        """Answer one request; many may be under way at once.
+
+        A component that also has `stream(request, emit)` is asked by that where the caller wants parts: it calls
+        `emit(part)` as they come, and returns the whole answer.
+        """
 
 
 class Service:
@@ -51,29 +58,42 @@ class Service:
 
     def _receive(self, port: Port, first: int, items: Sequence[Any]) -> None:
         loop = asyncio.get_running_loop()
-        for id_, request in items:
+        for id_, request, *wants_parts in items:
             key = (port.client, port.incarnation, id_)
             task = self._running.get(key)
             if request is None:
                 if task is not None:
                     task.cancel()
             elif task is None:
-                task = loop.create_task(self._run(key, request))
+                task = loop.create_task(self._run(key, request, bool(wants_parts)))
                 self._running[key] = task
         port.ack(first + len(items) - 1)
 
-    async def _run(self, key: tuple[str, str, int], request: Any) -> None:
+    async def _run(self, key: tuple[str, str, int], request: Any, wants_parts: bool) -> None:
         try:
-            answer: tuple[int, bool, Any] = (key[2], True, await self.component.handle(request))
+            answer: tuple[int, bool | None, Any] = (
+                key[2],
+                True,
+                await self._answer(key, request, wants_parts),
+            )
         except CallsheetError as error:
             answer = (key[2], False, _portable(error))
         except Exception as error:  # the caller has to know, whatever it is
             answer = (key[2], False, ServiceError(f"{type(error).__name__}: {error}"))
         finally:
             self._running.pop(key, None)
+        self._push(key, answer)
+
+    async def _answer(self, key: tuple[str, str, int], request: Any, wants_parts: bool) -> Any:
+        stream = getattr(self.component, "stream", None)
+        if not wants_parts or stream is None:
+            return await self.component.handle(request)
+        return await stream(request, lambda part: self._push(key, (key[2], None, part)))
+
+    def _push(self, key: tuple[str, str, int], item: tuple[int, bool | None, Any]) -> None:
         port = self._lanes.ports.get(key[0])
         if port is not None and port.incarnation == key[1]:
-            port.push(answer)
+            port.push(item)
 
 
 def _portable(error: CallsheetError) -> CallsheetError:
@@ -88,6 +108,9 @@ def _portable(error: CallsheetError) -> CallsheetError:
 class Caller:
     """The client's side of a service. `await caller.request(x)` returns what `handle(x)` returned.
 
+    With `on_part` it is called with each part of the answer as it comes. A service that dies in between is
+    asked again, and its parts come again from the first on, after a None.
+
     Raises what the component raised, or ServiceError when the service cannot be reached any more.
     """
 
@@ -97,18 +120,22 @@ class Caller:
         self.name = name
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[int, Any, asyncio.Future[Any]]] = {}
+        self._parts: dict[int, OnPart] = {}
         self._lane = Lane(
             transport, client=client, incarnation=incarnation, on_item=self._take,
             on_new_server=self._again, on_lost=self._lost, busy=lambda: bool(self._waiting), give_up_s=give_up_s,
         )  # fmt: skip
 
-    async def request(self, request: Any) -> Any:
+    async def request(self, request: Any, on_part: OnPart | None = None) -> Any:
         """Send a request and wait for its answer. Cancelling this cancels the work at the service."""
         if self._lane.lost is not None:
             raise self._gone(str(self._lane.lost))
         id_ = next(self._ids)
         future = asyncio.get_running_loop().create_future()
-        self._waiting[id_] = (self._lane.post((id_, request)), request, future)
+        item = (id_, request) if on_part is None else (id_, request, True)
+        self._waiting[id_] = (self._lane.post(item), item, future)
+        if on_part is not None:
+            self._parts[id_] = on_part
         try:
             return await future
         except asyncio.CancelledError:
@@ -117,27 +144,33 @@ class Caller:
             raise
         finally:
             self._waiting.pop(id_, None)
+            self._parts.pop(id_, None)
 
     async def close(self) -> None:
         """Stop listening; what is under way ends with ServiceError."""
         await self._lane.close()
         self._fail("the connection is closed")
 
-    def _take(self, item: tuple[int, bool, Any]) -> None:
+    def _take(self, item: tuple[int, bool | None, Any]) -> None:
         id_, ok, value = item
         waiting = self._waiting.get(id_)
         if waiting is None or waiting[2].done():
             return
-        if ok:
+        if ok is None:
+            if id_ in self._parts:
+                self._parts[id_](value)
+        elif ok:
             waiting[2].set_result(value)
         else:
             waiting[2].set_exception(value)
 
     def _again(self) -> None:
         # The lane itself sends again what the lost service had not taken; what it had, it took with it.
-        for id_, (number, request, future) in self._waiting.items():
+        for id_, (number, item, future) in self._waiting.items():
+            if id_ in self._parts:
+                self._parts[id_](None)
             if number <= self._lane.acked:
-                self._waiting[id_] = (self._lane.post((id_, request)), request, future)
+                self._waiting[id_] = (self._lane.post(item), item, future)
 
     def _lost(self, error: LaneDownError) -> None:
         self._fail(str(error))
@@ -151,4 +184,5 @@ class Caller:
         return ServiceError(f"the {self.name} is gone: {reason}", service=self.name)
 
 
-Call = Callable[[Any], Awaitable[Any]]
+Call = Callable[..., Awaitable[Any]]
+"""How a service is called: `await call(request)`, or `await call(request, on_part)` for an answer in parts."""
