@@ -101,6 +101,8 @@ class Turn:
 
     def end(self) -> None:
         """Nobody wants this turn any more: whatever its code still tries, ends with a cancellation."""
+        for place in list(self._reserving):
+            self._give_back(place)
         self.over = True
 
     async def step(
@@ -276,7 +278,7 @@ class Turn:
     def _give_back(self, place: tuple[str, int]) -> None:
         """What was reserved for a call that failed is for others, or for its next attempt."""
         reserved = self._reserving.pop(place, None)
-        if reserved is not None and not self.over:
+        if reserved is not None:
             self._lane.post(StepReserved(step=replace(reserved, usage=None, ended=self._clock())))
 
     def _check_open(self) -> None:
