@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import CancelledError, UsageError
@@ -21,6 +21,12 @@ from callsheet.core.ids import reply_envelope_id, root_envelope_id, sent_envelop
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, answers
 from callsheet.crews.numbering import Numbered, numbered, replies
 from callsheet.runtime.journal import Journal
+from callsheet.settings import load_settings
+
+if TYPE_CHECKING:
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.result import Result
+    from callsheet.crews.resuming import ResumeKeywords
 
 AS_IT_WAS: Any = object()
 """In place of an input: the step is given what it was given then."""
@@ -56,6 +62,28 @@ def fork_run(
     )  # fmt: skip
     journal.write([fork.record, *fork.envelopes, *fork.steps])
     return fork.record
+
+
+def fork_past(
+    crew: Crew,
+    run_id: str,
+    at: int,
+    *,
+    given: Any = AS_IT_WAS,
+    model: str | None = None,
+    **options: Unpack[ResumeKeywords],
+) -> Result:
+    """Make a fork of a run of this crew, let it go on, and wait for its result; see `fork_records`.
+
+    Takes the options of `Crew.resume`, and raises what that does, except for how the fork ends: that is in
+    the result.
+    """
+    journal = Journal((options.get("settings") or load_settings()).journal_url)
+    try:
+        forked = fork_run(journal, run_id, at, given=given, model=model)
+    finally:
+        journal.close()
+    return crew.resume(forked.run_id, check=False, **options)
 
 
 def fork_records(
@@ -190,4 +218,4 @@ def _of_model(step: Step, model: str) -> Step:
     return replace(step, key=step_key("llm", digest(model, from_json(step.input)["conversation"])))
 
 
-__all__ = ["AS_IT_WAS", "Fork", "fork_records", "fork_run", "new_run_id"]
+__all__ = ["AS_IT_WAS", "Fork", "fork_past", "fork_records", "fork_run", "new_run_id"]

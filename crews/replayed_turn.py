@@ -138,7 +138,7 @@ class ReplayedTurn(Turn):
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody answers this")
 
-    async def _capture(self, request: ModelRequest) -> NoReturn:
+    async def _capture(self, request: ModelRequest, *_: Any) -> NoReturn:
         self._request = request
         raise _Captured
 

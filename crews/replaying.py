@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from callsheet.agents import Agent
 from callsheet.core.canonical import digest, from_json
-from callsheet.core.errors import CallsheetError, RunError
+from callsheet.core.errors import CallsheetError, RunError, unknown_name
 from callsheet.core.frozen import frozen
 from callsheet.core.ids import step_key
 from callsheet.core.limits import Limits
@@ -27,9 +27,12 @@ from callsheet.crews.differences import (
     shown_step,
 )
 from callsheet.crews.numbering import Numbered, numbered, replies
+from callsheet.crews.portal import portal
 from callsheet.crews.replayed_turn import ReplayedTurn
+from callsheet.runtime.journal import Journal
 from callsheet.runtime.participant import Handler
 from callsheet.runtime.protocol import FLOW, RunInfo
+from callsheet.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from callsheet.crews.crew import Crew
@@ -111,6 +114,22 @@ async def replay_run(
         run_id=record.run_id, crew=record.crew, status=record.status, turns=turns, steps=found,
         differences=tuple(sorted(differences, key=lambda one: one.number)),
     )  # fmt: skip
+
+
+def replay_past(crew: Crew, run_id: str, settings: Settings | None = None) -> Replay:
+    """As `replay_run`, for the run of that id in the journal of the settings; from any thread but the portal's.
+
+    Raises UnknownNameError for a run that is not there, and JournalError.
+    """
+    journal = Journal((settings or load_settings()).journal_url)
+    try:
+        record = journal.run(run_id)
+        if record is None:
+            raise unknown_name("run", run_id, (), hint="`callsheet runs` lists them.")
+        past = record, journal.envelopes(run_id), journal.steps(run_id)
+    finally:
+        journal.close()
+    return portal().run(replay_run(crew, *past))
 
 
 class _Past:
@@ -271,4 +290,4 @@ def _with_a_model(crew: Crew, prefix: str = "") -> set[str]:
     return found
 
 
-__all__ = ["Difference", "Replay", "Shown", "replay_run"]
+__all__ = ["Difference", "Replay", "Shown", "replay_past", "replay_run"]

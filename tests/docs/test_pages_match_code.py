@@ -14,7 +14,7 @@ from callsheet.tools.registry import builtin_tools
 from tests.docs.markdown import PAGES, ROOT
 
 PLANNED = {
-    "approve", "bench", "cancel", "deny", "fork", "init", "memory", "replay", "reply", "resume", "watch",
+    "approve", "bench", "cancel", "deny", "init", "memory", "reply", "resume", "watch",
 }  # fmt: skip
 """Commands that the pages may name as planned. One that comes to be leaves this list, and those sentences."""
 
