@@ -159,6 +159,17 @@ class RayHost:
         if self._config.tracing is not None:
             await asyncio.to_thread(tracing.flush, 2.0)
 
+    async def leave(self) -> None:
+        """Close, and let the crews that this host launched go on with their runs.
+
+        Each is dismissed once its runs are over and this driver has been silent for long enough (see
+        `callsheet.runtime.upkeep`). Raises DefinitionError for a host whose Ray would end with it.
+        """
+        if self._owns_ray:
+            raise DefinitionError("a Ray that this process started ends with it, and so do its crews")
+        self._launched.clear()
+        await self.close()
+
     # --- helpers -------------------------------------------------------------------------------------
 
     async def _all_ready(self, actors: list[Any], what: str) -> list[int]:

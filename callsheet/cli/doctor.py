@@ -125,20 +125,30 @@ def _journal(settings: Settings) -> Finding:
 def _runs(settings: Settings) -> Finding:
     try:
         with reading(settings) as journal:
-            found = [] if journal is None else journal.runs(limit=COUNTED_RUNS, status="running")
+            left = [] if journal is None else journal.orphans()
+            waiting = [] if journal is None else journal.runs(limit=COUNTED_RUNS, status="waiting")
     except JournalError:
         return Finding(
             check="runs", state="note", found="cannot be told", remedy="The journal has to be mended first."
         )
+    found, remedies = [], []
+    if left:
+        found.append(f"{_many(len(left))} cut off, the newest {left[-1].run_id}")
+        remedies.append(
+            "`callsheet resume RUN` goes on with one that was cut off, `resume --all` with all; "
+            "`callsheet cancel RUN` ends it."
+        )
+    if waiting:
+        found.append(f"{_many(len(waiting))} waiting for a person, the newest {waiting[0].run_id}")
+        remedies.append("`callsheet show RUN` tells what a waiting one asks, and how to reply.")
     if not found:
-        return Finding(check="runs", state="ok", found="none is marked as running")
-    many = f"{len(found)}{' or more' if len(found) == COUNTED_RUNS else ''}"
-    return Finding(
-        check="runs", state="note",
-        found=f"{many} run{' is' if many == '1' else 's are'} marked as running, the newest {found[0].run_id}",
-        remedy="Those that no process works on were cut off: `callsheet show RUN` tells what they did, and "
-        "`callsheet run` does the work again. `callsheet runs --status running` lists them.",
-    )  # fmt: skip
+        return Finding(check="runs", state="ok", found="none was cut off, and none waits for a person")
+    return Finding(check="runs", state="note", found="; ".join(found), remedy=" ".join(remedies))
+
+
+def _many(count: int) -> str:
+    more = " or more" if count == COUNTED_RUNS else ""
+    return f"{count}{more} run{' is' if count == 1 else 's are'}"
 
 
 def _memory(settings: Settings) -> Finding:

@@ -11,6 +11,7 @@ import typer
 from callsheet.cli.journals import journal_path, reading
 from callsheet.cli.options import Address, Home, Json, settings_of
 from callsheet.cli.screen import console, notice, print_error, print_json, printable
+from callsheet.cli.streams import only_answers
 from callsheet.core.errors import InfrastructureError, TracingError
 
 if TYPE_CHECKING:
@@ -22,12 +23,18 @@ def up(
     phoenix_port: Annotated[
         int, typer.Option("--phoenix-port", min=1, max=65535, metavar="PORT", help="Where Phoenix listens.")
     ] = 6006,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Leave the runs alone that were cut off.")
+    ] = False,
     home: Home = None,
 ) -> int:
     """Start a Ray head and Phoenix in the background, on this machine alone.
 
-    What runs already is left as it is. `callsheet down` ends what this started.
+    What runs already is left as it is. Runs on Ray that were cut off, by the end of their Ray or of the
+    machine, go on here. `callsheet down` ends what this started.
     """
+    from callsheet.cli.cut_off import hand_over_cut_off
+    from callsheet.cli.logs import one_line_each
     from callsheet.crews.portal import portal
     from callsheet.crews.system import KEYS
     from callsheet.runtime.head import start_head
@@ -44,7 +51,12 @@ def up(
             print_error(error.message, error.hint)
     # With the cluster's services there, and not only the cluster, the first run is as fast as the next.
     notice("starting the coordinator, the model gateway and the memory")
-    portal().run(_open(settings.model_copy(update={"address": head.address})))
+    there = settings.model_copy(update={"address": head.address})
+    portal().run(_open(there))
+    if not no_resume:
+        with only_answers(), one_line_each():
+            hand_over_cut_off(there)
+    portal().run(_leave(there))
     screen = console(sys.stdout)
     screen.print(f"Ray      {head.address}")
     screen.print(f"Phoenix  {printable(url) if url else 'not started'}")
@@ -75,6 +87,16 @@ async def _open(settings: Settings) -> None:
     host = (await shared_system(settings, "ray", notice)).host
     if isinstance(host, RayHost):
         await host.wait_ready()
+
+
+async def _leave(settings: Settings) -> None:
+    """The crews that were launched to go on with runs serve them to their end, without this process."""
+    from callsheet.crews.system import shared_system
+    from callsheet.runtime.ray_host import RayHost
+
+    host = (await shared_system(settings, "ray", notice)).host
+    if isinstance(host, RayHost):
+        await host.leave()
 
 
 def down(home: Home = None) -> None:

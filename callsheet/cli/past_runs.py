@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from callsheet.cli.choosing import check_models
 from callsheet.cli.journals import reading
 from callsheet.cli.screen import notice
 from callsheet.core.errors import CallsheetError, UsageError, WaitingError
+
+DYING_S = 5.0
+"""How long a Ray whose driver was killed may take to end (1.7 s were measured)."""
+
+EVERY_S = 0.1
+
+OF_RAY = "ray-"
+"""How the names of owners begin that are coordinators on Ray."""
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord, Step
     from callsheet.crews.crew import Crew, LaunchedCrew
     from callsheet.crews.result import Result
+    from callsheet.crews.run import Run
     from callsheet.settings import Settings
 
 
@@ -26,6 +39,20 @@ def past_run(settings: Settings, wanted: str) -> tuple[RunRecord, list[Envelope]
         taken = journal.owner_alive(record.owner)
         record = journal.run(record.run_id) or record
         return record, journal.envelopes(record.run_id), journal.steps(record.run_id), taken
+
+
+def let_go(settings: Settings, record: RunRecord) -> bool:
+    """Whether the one who works on a run lets go of it now: a Ray outlives by a moment the driver that began it."""
+    if not record.owner.startswith(OF_RAY):
+        return False
+    until = time.monotonic() + DYING_S
+    with reading(settings) as journal:
+        assert journal is not None
+        while journal.owner_alive(record.owner):
+            if time.monotonic() > until:
+                return False
+            time.sleep(EVERY_S)
+    return True
 
 
 def past_result(
@@ -64,6 +91,11 @@ def recorded_options(record: RunRecord) -> dict[str, Any]:
 
     found: dict[str, Any] = from_json(record.options)
     return found
+
+
+def made_inline(record: RunRecord) -> bool:
+    """Whether a run was started without Ray."""
+    return bool(recorded_options(record).get("host") == "inline")
 
 
 class PastCrews:
@@ -118,3 +150,47 @@ class PastCrews:
                 hint=f"Name the file or module that defines {record.crew!r}.",
             )
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a person says to a question of a run: as `Crew.resume` takes it."""
+
+    reply: str | None = None
+    approve: bool | None = None
+    question: str | None = None
+
+
+NO_REPLY = Reply()
+
+
+def restart_run(
+    record: RunRecord,
+    crews: PastCrews,
+    settings: Settings,
+    *,
+    inline: bool,
+    limits: Mapping[str, float | None],
+    said: Reply = NO_REPLY,
+    watch: bool = True,
+) -> Run:
+    """Go on with a run; `limits` take the place of those of its own that they name.
+
+    Returns as soon as that is asked for: a refusal comes with the result. Raises as `PastCrews.of`, and
+    SettingsError where the model that it was started with wants a key that is not set.
+    """
+    from callsheet.core.canonical import from_json
+    from callsheet.core.limits import Limits
+
+    found = crews.of(record, inline=inline)
+    check_models(recorded_options(record).get("model"), settings, found, inline=inline)
+    changes: dict[str, Any] = dict(limits)
+    changed = replace(Limits.from_dict(from_json(record.limits)), **changes) if changes else None
+    notice(f"going on with run {record.run_id} of {record.crew}")
+    run = found.restart(
+        record.run_id, host="inline" if inline else "ray", settings=settings, progress=notice, watch=watch,
+        limits=changed, reply=said.reply, approve=said.approve, question=said.question,
+    )  # fmt: skip
+    if run.live_url:
+        notice(f"watch it live: {run.live_url}")
+    return run

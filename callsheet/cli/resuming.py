@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callsheet.cli.choosing import check_models
+from callsheet.cli.cut_off import restart_cut_off
 from callsheet.cli.following import exit_status, finish, follow
-from callsheet.cli.journals import reading
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
-from callsheet.cli.past_runs import PastCrews, past_result, past_run, recorded_options
-from callsheet.cli.screen import notice, print_error, print_json
+from callsheet.cli.past_runs import (
+    NO_REPLY,
+    PastCrews,
+    Reply,
+    let_go,
+    made_inline,
+    past_result,
+    past_run,
+    restart_run,
+)
+from callsheet.cli.screen import notice, print_json
 from callsheet.cli.streams import only_answers
-from callsheet.core.errors import CallsheetError, RunTakenError, UsageError, unknown_name
+from callsheet.core.errors import RunTakenError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord
-    from callsheet.crews.run import Run
     from callsheet.settings import Settings
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")]
@@ -95,7 +102,9 @@ def resume(
     with only_answers(), one_line_each():
         if run is None:
             return _resume_all(settings, changes, crew, inline, as_json)
-        return _go_on(run, settings, changes, crew=crew, inline=_is_inline(inline, address), as_json=as_json)
+        return _go_on(
+            run, settings, changes, None, crew=crew, inline=_is_inline(inline, address), as_json=as_json
+        )
 
 
 def reply(
@@ -160,9 +169,9 @@ def _answer(
     approve: bool | None = None,
 ) -> int:
     settings = settings_of(address=address, home=home)
-    told = {"reply": reply, "approve": approve, "question": question}
+    said = Reply(reply=reply, approve=approve, question=question)
     with only_answers(), one_line_each():
-        return _go_on(run, settings, told, crew=crew, inline=_is_inline(inline, address), as_json=as_json)
+        return _go_on(run, settings, {}, said, crew=crew, inline=_is_inline(inline, address), as_json=as_json)
 
 
 # --- one run ---------------------------------------------------------------------------------------------
@@ -171,7 +180,8 @@ def _answer(
 def _go_on(
     wanted: str,
     settings: Settings,
-    options: dict[str, Any],
+    limits: Mapping[str, float | None],
+    said: Reply | None,
     *,
     crew: str | None,
     inline: bool | None,
@@ -181,50 +191,33 @@ def _go_on(
     from callsheet.crews.system import ray_address
 
     record, envelopes, steps, taken = past_run(settings, wanted)
-    here = _runs_inline(record) if inline is None else inline
-    if record.status == "done":
-        notice(f"run {record.run_id} is done already; this is its answer")
+    here = made_inline(record) if inline is None else inline
+    if said is not None:
+        said = _checked(said, record, envelopes)
+    elif record.status in ("done", "waiting"):
+        notice(
+            f"run {record.run_id} is done already; this is its answer" if record.status == "done"
+            else f"run {record.run_id} waits for a person, and goes on with a reply"
+        )  # fmt: skip
         return finish(past_result(record, envelopes, steps, settings), [], settings, as_json=as_json)
-    if "reply" in options:
-        _check_reply(record, envelopes, options)
-    elif record.status == "waiting":
-        notice(f"run {record.run_id} waits for a person, and goes on with a reply")
-        return finish(past_result(record, envelopes, steps, settings), [], settings, as_json=as_json)
-    if taken and (here or ray_address(settings) is None):
-        raise _taken(record, reply="reply" in options)
-    run = _restart(record, PastCrews(settings, crew), settings, here, options)
+    # On a cluster its coordinator knows best; elsewhere nobody needs to start anything to be refused.
+    if taken and (here or ray_address(settings) is None) and not let_go(settings, record):
+        raise _taken(record, reply=said is not None)
+    run = restart_run(
+        record, PastCrews(settings, crew), settings, inline=here, limits=limits, said=said or NO_REPLY
+    )
     conversation = Conversation(record.crew)
     (result,) = follow([(run, conversation)])
     return finish(result, conversation.models, settings, as_json=as_json)
 
 
-def _restart(
-    record: RunRecord, crews: PastCrews, settings: Settings, inline: bool, options: dict[str, Any]
-) -> Run:
-    from callsheet.core.canonical import from_json
-    from callsheet.core.limits import Limits
-
-    found = crews.of(record, inline=inline)
-    check_models(recorded_options(record).get("model"), settings, found, inline=inline)
-    given = dict(options)
-    if given and "reply" not in given:
-        given = {"limits": replace(Limits.from_dict(from_json(record.limits)), **given)}
-    notice(f"going on with run {record.run_id} of {record.crew}")
-    run = found.restart(
-        record.run_id, host="inline" if inline else "ray", settings=settings, progress=notice, **given
-    )
-    if run.live_url:
-        notice(f"watch it live: {run.live_url}")
-    return run
-
-
-def _check_reply(record: RunRecord, envelopes: list[Envelope], options: dict[str, Any]) -> None:
-    """What is wrong with a reply is told before anything is started for it."""
+def _checked(said: Reply, record: RunRecord, envelopes: list[Envelope]) -> Reply:
+    """The reply, to a question that is there; what is wrong with it is told before anything is started."""
     from callsheet.crews.questions import find_question, questions_of, reply_body
 
-    question = find_question(questions_of(envelopes), record.run_id, options["question"])
-    reply_body(question, options["reply"], options["approve"])
-    options["question"] = question.id
+    question = find_question(questions_of(envelopes), record.run_id, said.question)
+    reply_body(question, said.reply, said.approve)
+    return replace(said, question=question.id)
 
 
 def _taken(record: RunRecord, *, reply: bool) -> RunTakenError:
@@ -243,34 +236,18 @@ def _is_inline(inline: bool, address: str | None) -> bool | None:
     return None if address is None else False
 
 
-def _runs_inline(record: RunRecord) -> bool:
-    return bool(recorded_options(record).get("host") == "inline")
-
-
 # --- all that were cut off -------------------------------------------------------------------------------
 
 
 def _resume_all(
-    settings: Settings, options: dict[str, Any], crew: str | None, inline: bool, as_json: bool
+    settings: Settings, limits: Mapping[str, float | None], crew: str | None, inline: bool, as_json: bool
 ) -> int:
     from callsheet.cli.conversation import Conversation
 
-    with reading(settings) as journal:
-        left = [] if journal is None else journal.orphans()
-    if not left:
+    begun, status = restart_cut_off(settings, limits, crew=crew, inline=inline)
+    if not begun and not status:
         notice("No run was cut off: somebody works on each that is marked as running.")
-        if as_json:
-            print_json([])
-        return 0
-    crews, runs, status = PastCrews(settings, crew), [], 0
-    for record in left:
-        try:
-            run = _restart(record, crews, settings, inline or _runs_inline(record), options)
-        except CallsheetError as error:
-            print_error(f"run {record.run_id} cannot go on: {error.message}", error.hint)
-            status = max(status, error.exit_status)
-        else:
-            runs.append((run, Conversation(record.crew)))
+    runs = [(run, Conversation(record.crew)) for record, run in begun]
     results = follow(runs)
     if as_json:
         print_json([result.to_dict() for result in results])
