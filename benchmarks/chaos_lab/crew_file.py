@@ -34,6 +34,13 @@ def note(name: str, context: ToolContext, **arguments: object) -> None:
         os.close(file)
 
 
+async def gate(name: str) -> None:
+    """Wait as long as the campaign holds that gate shut."""
+    shut = Path(os.environ["CHAOS_FOLDER"]) / f"shut-{name}"
+    while shut.exists():
+        await asyncio.sleep(0.005)
+
+
 @tool
 async def look_up(item: str, context: ToolContext) -> str:
     """Look up where an item is.
@@ -82,7 +89,9 @@ async def pay(order: str, context: ToolContext) -> str:
         order: Its number.
     """
     await asyncio.sleep(WORK_S)
+    await gate("before")
     note("pay", context, order=order)
+    await gate("after")
     await asyncio.sleep(WORK_S)
     return f"receipt-{order}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,16 @@ class Stage:
         new = self.folder / "order.new"
         new.write_text(json.dumps({"point": point, "nth": nth}))
         new.replace(self.folder / "order.json")
+
+    @contextlib.contextmanager
+    def shut(self, gate: str) -> Iterator[None]:
+        """Payments wait `before` or `after` their effect for the length of the block."""
+        path = self.folder / f"shut-{gate}"
+        path.touch()
+        try:
+            yield
+        finally:
+            path.unlink()
 
     # --- what can be started and ended -----------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.chaos_lab.campaign import Campaign
 from benchmarks.chaos_lab.models import ModelServer
-from benchmarks.chaos_lab.schedule import ACTORS, plan
+from benchmarks.chaos_lab.schedule import ACTORS, Kill, plan
 from benchmarks.chaos_lab.stage import Stage
 from benchmarks.chaos_lab.verdict import Verdict, judge, undisturbed
 
@@ -21,11 +21,12 @@ KILLS = 14
 
 @pytest.fixture(scope="module")
 def verdict(stage: Stage, server: ModelServer) -> Verdict:
-    """What fourteen kills have shown: two of each kind of actor, and two of the driver."""
+    """What fifteen kills have shown: two of each kind of actor, two of the driver, and the whole node at last."""
     calm = undisturbed(stage, server)
     campaign = Campaign(stage, server, in_flight=6)
     campaign.open()
-    campaign.run(plan(SEED, KILLS, (*ACTORS, "driver")))
+    node = Kill(kind="node", records=20, delay_s=0.0, choice=0.0)
+    campaign.run([*plan(SEED, KILLS, (*ACTORS, "driver")), node])
     return judge(stage.journal, stage.ledger(), server.sightings, campaign.log, calm)
 
 
