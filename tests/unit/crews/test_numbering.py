@@ -1,0 +1,90 @@
+"""The numbers of a run's messages and steps, for any tree of turns and any clocks."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callsheet.core.ids import reply_envelope_id
+from callsheet.core.records import Envelope, Step
+from callsheet.crews.numbering import is_retired, numbered, replies
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[list[Envelope], list[Step]]:
+    """A run as a journal keeps it: turns that ask, take steps and reply, in any interleaving, by any clocks."""
+    envelopes, steps, open_turns, count = [_ask("t0", "", draw)], [], ["t0"], 1
+    for _ in range(draw(st.integers(0, 30))):
+        if not open_turns:
+            break
+        turn = draw(st.sampled_from(open_turns))
+        match draw(st.sampled_from(["ask", "step", "step", "reply", "retired"])):
+            case "ask":
+                envelopes.append(_ask(f"t{count}", turn, draw))
+                open_turns.append(f"t{count}")
+                count += 1
+            case "step":
+                steps.append(
+                    Step(
+                        run_id="r",
+                        turn_id=turn,
+                        key=f"k{len(steps)}",
+                        nth=0,
+                        kind="llm",
+                        name="m",
+                        ended=_time(draw),
+                    )
+                )
+            case kind:
+                id_ = reply_envelope_id(turn) + (f".{len(envelopes)}" if kind == "retired" else "")
+                envelopes.append(
+                    Envelope(
+                        id=id_, run_id="r", kind="reply", sender=turn, receiver="x", body="{}", reply_to=turn,
+                        cause=turn, at=_time(draw),
+                    )
+                )  # fmt: skip
+                if kind == "reply":
+                    open_turns.remove(turn)
+    return envelopes, steps
+
+
+def _time(draw: st.DrawFn) -> float:
+    return draw(st.floats(1.0, 100.0))
+
+
+def _ask(id_: str, cause: str, draw: st.DrawFn) -> Envelope:
+    return Envelope(
+        id=id_, run_id="r", kind="ask", sender="x", receiver=id_, body="{}", cause=cause, at=_time(draw)
+    )
+
+
+@given(runs())
+def test_all_are_numbered_once_in_the_journals_order_and_within_their_turns(
+    run: tuple[list[Envelope], list[Step]],
+) -> None:
+    envelopes, steps = run
+    items = numbered(envelopes, steps)
+    assert [item.number for item in items] == list(range(1, len(envelopes) + len(steps) + 1))
+    assert [item.record for item in items if isinstance(item.record, Envelope)] == envelopes
+    assert [item.record for item in items if isinstance(item.record, Step)] == steps
+    assert items[0].record == envelopes[0]
+    at = {item.record.id: item.number for item in items if isinstance(item.record, Envelope)}
+    answered = replies(envelopes)
+    for item in items:
+        if isinstance(item.record, Step):
+            assert item.agent == item.record.turn_id
+            assert at[item.record.turn_id] < item.number
+            reply = answered.get(item.record.turn_id)
+            assert reply is None or item.number < at[reply.id]
+    assert not any(is_retired(envelope) for envelope in answered.values())
+
+
+@given(runs(), st.data())
+def test_steps_of_turns_that_are_not_known_yet_are_left_out(
+    run: tuple[list[Envelope], list[Step]], data: st.DataObject
+) -> None:
+    envelopes, steps = run
+    read = envelopes[: data.draw(st.integers(1, len(envelopes)))]
+    known = {envelope.id for envelope in read}
+    items = numbered(read, steps)
+    assert [i.record for i in items if isinstance(i.record, Step)] == [s for s in steps if s.turn_id in known]
