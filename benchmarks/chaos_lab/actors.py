@@ -61,7 +61,7 @@ def kill_actor(stage: Stage, server: ModelServer, kill: Kill, tend: Callable[[],
     if kill.point:
         before = len(stage.own_kills())
         stage.order_death(kill.point, kill.records)
-        until(lambda: (tend(), len(stage.own_kills()) > before)[1], "a write to die at", MOVE_TIMEOUT_S)
+        until(lambda: len(stage.own_kills()) > before, "a write to die at", MOVE_TIMEOUT_S, meanwhile=tend)
         at = float(stage.own_kills()[-1]["at"])
     else:
         victim = Process.of(birth.pid)

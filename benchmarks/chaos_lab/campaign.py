@@ -161,7 +161,7 @@ class Campaign:
     def _make(self, kill: Kill) -> Killed:
         journal = self.stage.journal
         goal = journal.count() + (1 if kill.point else kill.records)
-        until(lambda: (self.tend(), journal.count() >= goal)[1], "records", RECORDS_TIMEOUT_S)
+        until(lambda: journal.count() >= goal, "records", RECORDS_TIMEOUT_S, meanwhile=self.tend)
         if kill.kind in ("driver", "node"):
             time.sleep(kill.delay_s)
         if kill.kind == "driver":
@@ -178,7 +178,7 @@ class Campaign:
         pid = self.driver.process.pid
         if kill.point:
             self.stage.order_death(kill.point, kill.records)
-            until(lambda: (self.tend(), self._is_dead())[1], "a write to die at", RECORDS_TIMEOUT_S)
+            until(self._is_dead, "a write to die at", RECORDS_TIMEOUT_S, meanwhile=self.tend)
             at = float(self.stage.own_kills()[-1]["at"])
         elif self.mode == "alone":
             self.stage.left.extend(below(pid))

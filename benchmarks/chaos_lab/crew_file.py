@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from callsheet import Agent, Crew, ToolContext, tool
+from callsheet import Agent, Crew, FlowRun, ToolContext, tool
 
 WORK_S = 0.02
 """How long a tool works before and after its effect: time in which it can be killed."""
@@ -103,7 +103,7 @@ crew = Crew("chaos", agents=[scout, keeper, payer])
 
 
 @crew.flow
-async def chaos(run, job: str) -> str:
+async def chaos(run: FlowRun, job: str) -> str:
     """Two questions side by side, then one agent after the other."""
     await run.now()
     first, second = await asyncio.gather(

@@ -56,8 +56,8 @@ class Driver:
         except Exception as error:  # the campaign judges it
             tell(refused=type(error).__name__, run=run_id, message=str(error), order=order)
         else:
-            error = None if result.error is None else result.error.message
-            tell(ended=result.status, run=run_id, output=result.output, error=error)
+            why = None if result.error is None else result.error.message
+            tell(ended=result.status, run=run_id, output=result.output, error=why)
 
 
 async def main() -> None:

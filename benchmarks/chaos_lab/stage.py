@@ -31,14 +31,23 @@ class ChaosError(Exception):
     """The campaign itself cannot go on."""
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0, pause_s: float = 0.005) -> Any:
+def until(
+    condition: Callable[[], Any],
+    what: str,
+    timeout_s: float = 60.0,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Any:
     """Wait for a state of other processes, which nothing tells us of; returns it. Raises ChaosError."""
     deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
+    while True:
+        meanwhile()
+        found = condition()
+        if found:
+            return found
         if time.monotonic() > deadline:
             raise ChaosError(f"waited {timeout_s:g} s for {what}")
-        time.sleep(pause_s)
-    return found
+        time.sleep(0.005)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,15 +149,15 @@ def _judge_models(
             continue  # of a run that is not done, which is told above
         requests.sort(key=lambda request: request.arrived)
         what = f"{task}, call {nth}"
-        step = steps.get((turn, nth))
-        if step is None:
+        kept = steps.get((turn, nth))
+        if kept is None:
             verdict.missing_effects.append(f"the model answered {what}, and no step says so")
             continue
         if len({request.digest for request in requests}) > 1:
             verdict.repeated_model_calls.append(f"{what}: it was asked in different words")
-        if requests[-1].arrived > step["ended"]:
+        if requests[-1].arrived > kept["ended"]:
             verdict.repeated_model_calls.append(f"{what}: asked again after its reply was kept")
-        times = [(request.arrived, request.arrived) for request in requests]
+        times = [request.arrived for request in requests]
         _explain(verdict.repeated_model_calls, verdict, "llm", what, times, kills)
 
 
@@ -179,15 +179,15 @@ def _judge_tools(
             verdict.unstable_keys.append(f"{what}: {[line['key'] for line in made]}")
         if tool == "pay" and len(made) > 1:
             verdict.repeated_once_effects.append(f"{what}: {[(m['pid'], m['at']) for m in made]}")
-        step = steps.get((turn, tool, arguments))
+        kept = steps.get((turn, tool, arguments))
         if run not in done:
             continue
-        if step is None:
+        if kept is None:
             verdict.missing_effects.append(f"{what} was made, and no step says so")
             continue
-        if step["state"] == "done" and tool != "pay" and made[-1]["at"] > step["ended"]:
+        if tool != "pay" and made[-1]["at"] > kept["ended"]:
             verdict.repeated_tool_calls.append(f"{what}: made again after its result was kept")
-        _explain(verdict.repeated_tool_calls, verdict, tool, what, [(m["at"], m["at"]) for m in made], kills)
+        _explain(verdict.repeated_tool_calls, verdict, tool, what, [line["at"] for line in made], kills)
     for (turn, tool, arguments), step in steps.items():
         if step["run_id"] in done and (step["run_id"], turn, tool, arguments) not in effects:
             verdict.missing_effects.append(f"{step['run_id']} {tool}({arguments}) has a result and no effect")
@@ -204,12 +204,12 @@ def _explain(
     verdict: Verdict,
     kind: str,
     what: str,
-    times: list[tuple[float, float]],
+    times: list[float],
     kills: list[Killed],
 ) -> None:
     """Between a call and the same call again there must be a kill that can have cost the first."""
     may = EXPLAINS["llm" if kind == "llm" else "tool"]
-    for (first, _), (again, _) in itertools.pairwise(times):
+    for first, again in itertools.pairwise(times):
         causes = [
             kill for kill in kills
             if first - 0.1 <= kill.at <= again
