@@ -308,3 +308,22 @@ async def test_the_dice_of_the_past_are_those_of_the_fork(bench: Bench) -> None:
     assert json.loads(first.record.options)["forked_from"]["seeds"] == {first.envelopes[0].id: root}
     second = fork_records(first.record, first.envelopes, first.steps, 1, run_id="fork-0002", now=1.0)
     assert json.loads(second.record.options)["forked_from"]["seeds"] == {second.envelopes[0].id: root}
+
+
+def test_another_task_keeps_material_and_format_and_drops_the_repairs_of_the_old_one() -> None:
+    record, (root, _, _), _ = asking_past()
+    body = {
+        "input": "old", "from": [{"agent": "a", "text": "b"}], "output_format": {"name": "N", "schema": "{}"},
+        "repair": [{"answer": "x", "fault": "y"}],
+    }  # fmt: skip
+    ask = Envelope(
+        id="a", run_id="old-run", kind="ask", sender="flow", receiver="clerk", body=to_json(body),
+        cause=root.id, step_key="ask-k", step_nth=2, at=2.0,
+    )  # fmt: skip
+    (_, new) = forked((record, [root, ask], []), 2, given=["new"]).envelopes
+    assert json.loads(new.body) == {
+        "input": ["new"],
+        "from": body["from"],
+        "output_format": body["output_format"],
+    }
+    assert (new.step_key, new.step_nth) == ("ask-k", 2)
