@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, TypeAdapter
 
 VERSION = 1
-"""Version of the stored form. 1: text, tool calls and results, thinking, opaque parts."""
+"""Version of the stored form. 1: text, tool calls and results, thinking, opaque parts; images since 0.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,16 @@ class Text:
 
     text: str
     type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture for the model to see: `data` in base64 (of `media_type`), or the `url` where it lies."""
+
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+    type: Literal["image"] = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,7 @@ class Opaque:
     type: Literal["opaque"] = "opaque"
 
 
-Part = Text | ToolCall | ToolResult | Thinking | Opaque
+Part = Text | Image | ToolCall | ToolResult | Thinking | Opaque
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +134,10 @@ class OutputSpec:
     description: str = ""
 
 
+OutputMode = Literal["native", "tool", "prompt"]
+"""How `output` is asked for: by the provider's own structured output, by a tool that must be called, or in words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """One model call, as an agent hands it to the gateway.
@@ -135,15 +149,22 @@ class ModelRequest:
     id: str
     model: str
     messages: tuple[Message, ...]
+    candidates: tuple[str, ...] = ()
+    """Models in order of preference, as the router chose them; `model` is the first. Empty: `model` alone."""
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the tool that must be called."""
     output: OutputSpec | None = None
+    output_mode: OutputMode = "native"
     temperature: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     extra: str = "{}"
     """JSON object merged into the provider's request body as it is, for what has no field here."""
+    stream: bool = False
+    """Somebody reads along: the provider is asked for the answer in parts, where the caller takes them."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Whether an earlier answer to the same request will do: `auto` for what is asked at temperature 0."""
     deadline: float | None = None
     """Unix time (s) after which nobody waits for the answer."""
     budget_usd: float | None = None
