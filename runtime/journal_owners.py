@@ -177,6 +177,10 @@ class ServerOwners:
         key = _key(_checked(owner))
         if not _patiently(lambda: self._ask(f"SELECT pg_try_advisory_lock({key})")):
             raise _kept(owner)
+        with self._db.begin():
+            # An owner whose machine is gone says no goodbye: the server asks, and lets go within half a minute.
+            for name, value in (("idle", 10), ("interval", 5), ("count", 3)):
+                self._db.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
         self._mine = owner
 
     def alive(self, owner: str) -> bool:
