@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal, cast
@@ -31,6 +33,8 @@ from callsheet.runtime.lanes import LaneDownError
 from callsheet.runtime.participant import Participant
 from callsheet.runtime.protocol import LaunchCard
 from callsheet.runtime.services import Caller, Service
+
+log = logging.getLogger(__name__)
 
 COORDINATOR = "coordinator"
 LOST_AFTER_S = 60.0
@@ -96,7 +100,7 @@ class CoordinatorActor(_Actor):
         super().__init__(config, COORDINATOR)
         synchronous = cast("Literal['normal', 'full']", config.synchronous)
         journal = Journal(config.journal, synchronous=synchronous, owner=config.owner)
-        self._coordinator = Coordinator(journal, owner=config.owner)
+        self._coordinator = Coordinator(journal, owner=config.owner, kill=_kill_to_restart)
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
@@ -105,6 +109,20 @@ class CoordinatorActor(_Actor):
     async def close(self) -> None:
         """Write what is left and close the journal."""
         await self._coordinator.close()
+
+
+def _kill_to_restart(name: str) -> None:
+    """End an actor's process; Ray starts it again. In a thread, since finding it may wait for Ray."""
+
+    def kill() -> None:
+        import ray
+
+        try:
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
+        except ValueError:
+            log.info("%s is gone already", name)
+
+    threading.Thread(target=kill, daemon=True).start()
 
 
 class ServiceActor(_Actor):

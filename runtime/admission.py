@@ -130,9 +130,9 @@ class Admission:
             if item.reply is not None:
                 self._event(run_id, answer(item, self._clock()))
             return
-        if again and self._runs.is_past(run_id) and await self._has_gone_on(item):
-            if self._performer.tell_end(port, run_id):
-                return
+        past = again and self._runs.is_past(run_id) and await self._has_gone_on(item)
+        if past and self._performer.tell_end(port, run_id):
+            return
         found = await self._commits.read(lambda: resume(self._journal, item, self._owner, self._clock()))
         found.run.watchers[port.client] = item.watch
         self._runs.add(found.run)

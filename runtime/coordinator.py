@@ -68,10 +68,18 @@ class Coordinator:
     step and finished turn has an id and is taken once. A participant that comes back with a new
     incarnation gets its unfinished turns again, with the steps they have recorded. A coordinator that
     takes another's place learns who is there from the participants, which join it again, and takes up each
-    run from the journal when it first hears of it.
+    run from the journal when it first hears of it. `kill(client)` ends a participant's process; where there is
+    none, code that does not yield cannot be stopped.
     """
 
-    def __init__(self, journal: Journal, *, owner: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        owner: str = "",
+        clock: Callable[[], float] = time.time,
+        kill: Callable[[str], None] | None = None,
+    ) -> None:
         self._journal = journal
         self._owner = owner
         self._clock = clock
@@ -79,7 +87,10 @@ class Coordinator:
         self._members = Members()
         self._commits = GroupCommit(journal, self._tell_broken)
         self._runs = ActiveRuns(journal, self._commits, owner, clock, self._event)
-        self._performer = Performer(journal, self._commits, self._members, self._lanes, self._runs, clock)
+        self._performer = Performer(
+            journal, self._commits, self._members, self._lanes, self._runs, clock,
+            on_stop=lambda client: self._upkeep.told_to_stop(client),
+        )  # fmt: skip
         self._admission = Admission(
             journal, self._commits, self._members, self._runs, self._performer,
             owner=owner, clock=clock, event=self._event,
@@ -87,7 +98,7 @@ class Coordinator:
         self._queries = Queries(journal, self._members, self._commits.read, self._stop_runs_of)
         self._upkeep = Upkeep(
             journal, self._commits, self._members, self._lanes,
-            cancel=self._cancel, busy=self._busy_launches, dismiss=self._dismiss,
+            cancel=self._cancel, busy=self._busy_launches, dismiss=self._dismiss, kill=kill,
         )  # fmt: skip
 
     async def exchange(self, data: bytes) -> bytes:

@@ -34,7 +34,10 @@ from callsheet.runtime.trace import trace_run
 
 
 class Performer:
-    """Carries out commands. All that leaves goes after the commit of what it depends on."""
+    """Carries out commands. All that leaves goes after the commit of what it depends on.
+
+    `on_stop` hears of each participant that is told to stop a turn.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Performer:
         lanes: LaneServer,
         runs: ActiveRuns,
         clock: Callable[[], float] = time.time,
+        on_stop: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_stop = on_stop
         self._journal, self._commits, self._members, self._lanes = journal, commits, members, lanes
         self._runs, self._clock = runs, clock
 
@@ -85,6 +90,9 @@ class Performer:
                 case CancelTurn(turn_id=turn_id, receiver=receiver, reason=reason):
                     stopped = TurnStopped(turn_id=turn_id, reason=reason)
                     self.to_taker(run, receiver, turn_id, stopped)
+                    client = self._members.taker(run.info.launch, receiver, turn_id)
+                    if client is not None:
+                        self._commits.after(partial(self._on_stop, client))
                 case EndRun():
                     self._end(run, command)
 

@@ -22,6 +22,9 @@ LOOK_S = 0.5
 PING_S = 15.0
 """How often a driver that has launched a crew says that it is there."""
 
+DEAF_S = 8.0
+"""How long a participant that is told to stop a turn may say nothing at all before its process is killed."""
+
 SILENT_S = 60.0
 """How long a driver may be silent before the crew that it did not mean to keep is dismissed."""
 
@@ -39,9 +42,11 @@ class Upkeep:
         cancel: Callable[[str, str], None],
         busy: Callable[[], Collection[str]],
         dismiss: Callable[[str], None],
+        kill: Callable[[str], None] | None = None,
     ) -> None:
         self._journal, self._commits, self._members, self._lanes = journal, commits, members, lanes
-        self._cancel, self._busy, self._dismiss = cancel, busy, dismiss
+        self._cancel, self._busy, self._dismiss, self._kill = cancel, busy, dismiss, kill
+        self._told: dict[str, float] = {}
         self._born = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
@@ -66,11 +71,32 @@ class Upkeep:
                 log.warning("orders cannot be read: %s", error.message)
             with contextlib.suppress(RuntimeError):  # a launch came while we looked
                 self.dismiss_left_crews(time.monotonic())
+            self.kill_deaf(time.monotonic())
 
     def _orders(self) -> list[tuple[str, str]]:
         if not self._journal.changed():
             return []
         return [(order.run_id, order.reason) for order in self._journal.orders()]
+
+    def told_to_stop(self, client: str) -> None:
+        """A participant is told to stop a turn: it has to be heard of soon."""
+        if self._kill is not None:
+            self._told.setdefault(client, time.monotonic())
+
+    def kill_deaf(self, now: float) -> None:
+        """Kill those whose event loop is blocked: code that does not yield cannot be told to stop.
+
+        What yields takes the order at once and calls again. The killed one's other turns are given to its
+        successor; they could not have gone on either.
+        """
+        for client, told in list(self._told.items()):
+            port = self._lanes.ports.get(client)
+            if port is None or port.seen > told:
+                del self._told[client]
+            elif now - told > DEAF_S and self._kill is not None:
+                del self._told[client]
+                log.warning("%s does not yield: its process is killed, and started again", client)
+                self._kill(client)
 
     def dismiss_left_crews(self, now: float) -> None:
         """Dismiss the crews whose driver has been silent for long, and that have no run."""

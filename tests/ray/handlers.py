@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,11 @@ async def ends_its_process(turn: Turn) -> Any:
 
 async def asks_worker_plainly(turn: Turn) -> Any:
     return {"output": (await turn.ask("worker", {"input": given(turn)}))["output"]}
+
+
+async def never_yields(turn: Turn) -> Any:
+    """Blocks its event loop for whoever says so, and answers the others."""
+    if given(turn):
+        Path(given(turn)).write_text(str(os.getpid()))
+        time.sleep(600)
+    return {"output": os.getpid()}
