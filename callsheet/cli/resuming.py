@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from callsheet.cli.cut_off import restart_cut_off
 from callsheet.cli.following import exit_status, finish, follow
+from callsheet.cli.limits import limits_of
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
 from callsheet.cli.past_runs import (
@@ -24,7 +25,7 @@ from callsheet.cli.past_runs import (
 )
 from callsheet.cli.screen import notice, print_json
 from callsheet.cli.streams import only_answers
-from callsheet.core.errors import RunTakenError, UsageError, unknown_name
+from callsheet.core.errors import RunTakenError, UsageError
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord
@@ -89,11 +90,10 @@ def resume(
     of `run`; 2 if another process works on it.
     """
     settings = settings_of(address=address, home=home)
-    flags = {
-        "budget_usd": _positive("--budget", budget), "budget_tokens": _positive("--budget-tokens", budget_tokens),
-        "deadline_s": _positive("--deadline", deadline),
-    }  # fmt: skip
-    changes = {name: value for name, value in flags.items() if value is not None} | _limits(limit or ())
+    changes = limits_of(
+        limit or (), budget_usd=("--budget", budget), budget_tokens=("--budget-tokens", budget_tokens),
+        deadline_s=("--deadline", deadline),
+    )  # fmt: skip
     if everything == (run is not None):
         raise UsageError(
             "which run is to go on?" if run is None else "RUN and --all are both given",
@@ -257,40 +257,6 @@ def _resume_all(
             finish(result, conversation.models, settings)
         status = max(status, exit_status(result))
     return status
-
-
-# --- limits ----------------------------------------------------------------------------------------------
-
-
-def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not (0 < value < float("inf")):
-        raise UsageError(f"{option} is {value:g}", hint="Give a number above 0, or leave it out.")
-    return value
-
-
-def _limits(pairs: Sequence[str]) -> dict[str, float | None]:
-    """The limits that `--limit NAME=VALUE` gives; `none` is no limit. Raises UsageError."""
-    from callsheet.core.limits import Limits
-
-    known = list(Limits().to_dict())
-    found: dict[str, float | None] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--limit is {pair!r}", hint=f"Write NAME=VALUE; there is: {', '.join(known)}.")
-        if name not in known:
-            raise unknown_name("limit", name, known)
-        try:
-            value = float(text) if name in ("budget_usd", "deadline_s") else int(text)
-        except ValueError:
-            if text.lower() != "none":
-                raise UsageError(
-                    f"--limit {name} is {text!r}", hint="Give a number, or `none` where that is allowed."
-                ) from None
-            found[name] = None
-        else:
-            found[name] = value
-    return found
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from callsheet.cli.arguments import spread_docs
 from callsheet.cli.choosing import check_models, tell_model
 from callsheet.cli.following import finish, follow
+from callsheet.cli.limits import above_zero
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
 from callsheet.cli.screen import Notices, notice
@@ -154,8 +155,7 @@ def _check(model: str | None, budget: float | None, deadline: float | None, docs
     if model is not None:
         parse_model(model)
     for option, value in (("--budget", budget), ("--deadline", deadline)):
-        if value is not None and not (0 < value < float("inf")):
-            raise UsageError(f"{option} is {value:g}", hint="Give a number above 0, or leave it out.")
+        above_zero(option, value)
     for path in docs:
         if not exists(path):
             raise DocumentError(
