@@ -7,6 +7,7 @@ load it again: a notebook, a REPL, `python -c`.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from types import FrameType
@@ -38,7 +39,7 @@ def load_source(source: str) -> Crew:
     from callsheet.crews.loading import load_file, load_module
     from callsheet.crews.ready import ready_crews
 
-    place: dict[str, str] = from_json(source) if source else {}
+    place = _place_of(source)
     if "ready" in place:
         found = ready_crews().get(place["ready"])
         if found is None:
@@ -56,11 +57,24 @@ def load_source(source: str) -> Crew:
         loaded = load_module(place["module"])
     else:
         raise CrewFileError(
-            "the run does not tell where its crew is defined",
-            hint="Its crew was made in a notebook, a REPL or the like: go on from there, with the Crew that you "
+            "nothing tells where the crew of the run is defined",
+            hint="It was made in a notebook, a REPL or the like: go on from there, with the Crew that you "
             "have there, or name a file that defines the same crew.",
         )
     return loaded.called(place["crew"])
+
+
+def _place_of(source: str) -> dict[str, str]:
+    place: Any = None
+    with contextlib.suppress(ValueError):
+        place = from_json(source) if source else {}
+    known = isinstance(place, dict) and all(isinstance(value, str) for value in place.values())
+    if known and (not place or "crew" in place or "ready" in place):
+        return place
+    raise CrewFileError(
+        f"this tells nothing of where a crew is defined: {source[:200]}",
+        hint="Another version of callsheet may have written it: use that one.",
+    )
 
 
 def _first_argument(frame: FrameType) -> Any:

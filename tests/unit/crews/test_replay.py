@@ -365,3 +365,28 @@ async def test_a_call_that_was_begun_and_never_came_back_is_no_difference(bench:
     failed = replace(envelopes[2], kind="error", body=to_json(RunError("killed").to_dict()))
     up = replace(envelopes[-1], kind="error", body=failed.body)
     assert (await replayed(bench, desk(), (record, [*envelopes[:2], failed, up], cut))).same
+
+
+async def test_a_flow_that_waits_for_threads_and_timers_of_its_own_goes_on(bench: Bench) -> None:
+    forever = asyncio.Event()
+
+    async def answer(request: Any) -> str:
+        if request.agent == "slow":
+            await forever.wait()
+        return request.agent
+
+    bench.script(answer)
+    crew = Crew("patient", agents=[Agent("quick"), Agent("slow")])
+
+    @crew.flow
+    async def patient(run: FlowRun, task: str) -> Any:
+        told = await asyncio.to_thread(str.upper, task)
+        try:
+            async with asyncio.timeout(0.2):
+                return await run.ask("slow", told)
+        except TimeoutError:
+            return await run.ask("quick", told)
+
+    result = await bench.run(crew, "now")
+    assert result.output == "quick"
+    assert (await replayed(bench, crew, result)).same

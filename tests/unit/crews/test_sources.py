@@ -76,7 +76,7 @@ def test_nobody_claims_to_find_what_has_no_file() -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     exec(DESK, names)
     assert names["desk"].source == ""  # type: ignore[attr-defined]
-    with pytest.raises(CrewFileError, match="does not tell where"):
+    with pytest.raises(CrewFileError, match="nothing tells where"):
         load_source("")
 
 
@@ -128,3 +128,9 @@ def test_two_crews_of_one_name_are_told(tmp_path: Path) -> None:
 def test_a_ready_made_crew_that_is_gone_is_told() -> None:
     with pytest.raises(CrewFileError, match="no ready-made crew 'gone'"):
         load_source('{"ready":"gone"}')
+
+
+@pytest.mark.parametrize("source", ["no json", "[]", '{"file": 1, "crew": "x"}', '{"file": "x.py"}'])
+def test_what_is_no_source_is_told(source: str) -> None:
+    with pytest.raises(CrewFileError, match="nothing of where a crew is defined"):
+        load_source(source)
