@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from callsheet.agents import Agent
-from callsheet.core.canonical import digest, from_json
+from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import CallsheetError, RunError, unknown_name
 from callsheet.core.frozen import frozen
 from callsheet.core.ids import step_key
@@ -85,11 +85,12 @@ async def replay_run(
     answered = replies(envelopes)
     handlers: dict[str, Handler] = {spec.name: spec.factory() for spec in crew.participants()}
     options = from_json(record.options)
+    options.pop("stream", None)  # nobody listens
     # Where the run names the model, the code does not: a run that was resumed may have another one now.
     own_models = set() if options.get("model") else _with_a_model(crew)
     info = RunInfo(
         run_id=record.run_id, crew=record.crew, launch=record.launch, session_id=record.session_id,
-        options=record.options, limits=Limits.from_dict(from_json(record.limits)), deadline=None,
+        options=to_json(options), limits=Limits.from_dict(from_json(record.limits)), deadline=None,
     )  # fmt: skip
     past = _Past(items, answered)
     turns, found, differences = 0, 0, []

@@ -70,7 +70,7 @@ def _place_of(source: str) -> dict[str, str]:
         place = from_json(source) if source else {}
     known = isinstance(place, dict) and all(isinstance(value, str) for value in place.values())
     if known and (not place or "crew" in place or "ready" in place):
-        return place
+        return dict(place)
     raise CrewFileError(
         f"this tells nothing of where a crew is defined: {source[:200]}",
         hint="Another version of callsheet may have written it: use that one.",
