@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from callsheet.agents.acting import Acting
@@ -114,7 +115,7 @@ class Thinker:
             )  # fmt: skip
 
         async def call(_: int) -> tuple[dict[str, Any], RunUsage]:
-            reply: ModelReply = await turn.services["gateway"](request())
+            reply = await _answer(turn, request(), stream=bool(options.get("stream")))
             return storable(reply_to_data(reply)), _usage(reply)
 
         async def worst() -> RunUsage:
@@ -159,6 +160,20 @@ class _Conversation:
     @property
     def last_text(self) -> str:
         return next((m.text for m in reversed(self.messages) if m.role == "assistant" and m.text), "")
+
+
+async def _answer(turn: Turn, request: ModelRequest, *, stream: bool) -> ModelReply:
+    """The gateway's answer; what it says meanwhile goes to who follows the run, where that is wanted."""
+    gateway = turn.services["gateway"]
+    if not stream:
+        reply: ModelReply = await gateway(request)
+        return reply
+    speech = turn.speech()
+    try:
+        reply = await gateway(replace(request, stream=True), speech.say)
+    finally:
+        speech.end()
+    return reply
 
 
 async def _worst(turn: Turn, request: ModelRequest) -> RunUsage:

@@ -12,6 +12,8 @@ from callsheet.core.ids import trace_id
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunWaits, Step, body_text
 from callsheet.crews.questions import Question
+from callsheet.runtime.client import News
+from callsheet.runtime.protocol import Spoken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +75,12 @@ class RunEvent:
     """Something that happened in a run, once it is in the journal.
 
     `message`: `sender` said `text` to `receiver`. `llm`, `tool`, `now`: `sender` finished a step called
-    `name`. `end`: the run is over, or waits for a person, and `text` is its status.
+    `name`. `tokens`: the model of `sender` says `text`, a part of its answer; with the name `anew` it takes
+    the place of the parts before it (the call broke off and was made again). `end`: the run is over, or
+    waits for a person, and `text` is its status.
     """
 
-    kind: Literal["message", "llm", "tool", "ask", "now", "end"]
+    kind: Literal["message", "llm", "tool", "ask", "now", "tokens", "end"]
     at: float
     sender: str = ""
     receiver: str = ""
@@ -92,7 +96,7 @@ class EventReader:
     def __init__(self) -> None:
         self._holders: dict[str, str] = {}
 
-    def read(self, news: Envelope | Step | RunWaits | EndRun) -> RunEvent:
+    def read(self, news: News) -> RunEvent:
         """The event of one record."""
         match news:
             case Envelope():
@@ -107,6 +111,9 @@ class EventReader:
                     kind=news.kind, at=news.ended, sender=self._holders.get(news.turn_id, ""), name=news.name,
                     text=_step_text(news), usage=news.usage, elapsed_s=news.ended - news.started,
                 )  # fmt: skip
+            case Spoken():
+                name = "anew" if news.anew else ""
+                return RunEvent(kind="tokens", at=news.at, sender=news.name, text=news.text, name=name)
             case RunWaits():
                 return RunEvent(kind="end", at=news.at, text="waiting", usage=news.usage)
             case EndRun():

@@ -51,7 +51,7 @@ class Runnable(ABC):
         """Begin a run.
 
         Takes the options of `run`, and `watch`: whether `run.events()` tells of everything (the default) or
-        of the end alone.
+        of the end alone; and `stream`: whether it also tells what the models say while they say it.
         """
         return portal().run(self._start(input, **options))
 

@@ -40,6 +40,7 @@ class StartKeywords(RunKeywords, total=False):
     """The options of `Crew.start`."""
 
     watch: bool
+    stream: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class RunOptions:
     deadline_s: float | None = None
     limits: Limits | None = None
     watch: bool = True
+    stream: bool = False
     notices: list[str] | None = None
     """Given where the starter shows them itself; then nothing is warned of."""
 
@@ -147,6 +149,8 @@ async def begin(
         "folder": str(options.folder or Path.cwd()),
         "host": system.host_name,
     }
+    if options.stream:
+        told["stream"] = True
     if options.paths:
         progress("reading the documents")
         said = options.notices if options.notices is not None else []

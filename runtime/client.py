@@ -25,11 +25,12 @@ from callsheet.runtime.protocol import (
     Refused,
     ResumeRun,
     RunNews,
+    Spoken,
     StartRun,
 )
 from callsheet.runtime.upkeep import PING_S
 
-News = Envelope | Step | RunWaits | EndRun
+News = Envelope | Step | RunWaits | EndRun | Spoken
 
 _IN_THE_JOURNAL = "What was finished is in the journal: `callsheet runs` lists it."
 

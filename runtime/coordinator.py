@@ -47,6 +47,7 @@ from callsheet.runtime.protocol import (
     Ping,
     Query,
     ResumeRun,
+    Spoken,
     StartRun,
     TurnStopped,
 )
@@ -126,8 +127,14 @@ class Coordinator:
                     self._event(step.run_id, item)
                 case TurnFinished(run_id=run_id) | TurnParked(run_id=run_id):
                     self._event(run_id, item)
-                case StepReserved(step=step):
-                    self._event(step.run_id, item)
+                case StepReserved(step=step, since=since):
+                    run = self._runs.find(step.run_id)
+                    if run is not None and since == run.info.since:
+                        self._event(step.run_id, item)
+                case Spoken(run_id=run_id):
+                    run = self._runs.get(run_id)
+                    if run is not None:
+                        self._performer.speak(run, item)
                 case StartRun():
                     self._upkeep.begin()
                     self._admission.start(port, item)
@@ -174,8 +181,9 @@ class Coordinator:
                     port.client, launch, turn.envelope
                 ):
                     continue
-                reserving = tuple(step for step in item.reserving if step.turn_id == turn_id)
                 run_id, at = run.state.run_id, self._clock()
+                current = (run_id, turn_id, run.info.since) in item.turns
+                reserving = tuple(step for step in item.reserving if current and step.turn_id == turn_id)
                 self._event(run_id, TurnTaken(run_id=run_id, turn_id=turn_id, at=at, reserving=reserving))
                 if turn.parked or turn_id not in run.state.open:
                     continue
@@ -187,7 +195,7 @@ class Coordinator:
                         self._performer.to_taker(
                             run, turn.envelope.receiver, turn_id, ParkTurn(turn_id=turn_id)
                         )
-        for run_id, turn_id in item.turns:
+        for run_id, turn_id, _ in item.turns:
             held = self._runs.find(run_id)
             open_ = None if held is None else held.state.open.get(turn_id)
             # A run that was resumed with another crew is that crew's.

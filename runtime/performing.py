@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,7 +29,15 @@ from callsheet.runtime.group_commit import GroupCommit
 from callsheet.runtime.journal import Journal, end_of
 from callsheet.runtime.lane_server import LaneServer, Port
 from callsheet.runtime.members import Members
-from callsheet.runtime.protocol import ParkTurn, RunNews, StepAnswered, StepGranted, TurnGiven, TurnStopped
+from callsheet.runtime.protocol import (
+    ParkTurn,
+    RunNews,
+    Spoken,
+    StepAnswered,
+    StepGranted,
+    TurnGiven,
+    TurnStopped,
+)
 from callsheet.runtime.recovery import ActiveRun
 from callsheet.runtime.trace import trace_run
 
@@ -122,6 +131,20 @@ class Performer:
             if wants == "all":
                 news = RunNews(run_id=run.state.run_id, record=record)
                 self._commits.after(partial(self.push, client, news))
+
+    def speak(self, run: ActiveRun, item: Spoken) -> None:
+        """Hand on what a model says. A reader that is slow gets it in larger parts, and delays nobody."""
+        for client, wants in run.watchers.items():
+            port = self._lanes.ports.get(client)
+            if wants != "all" or port is None:
+                continue
+            last = port.outbox[-1] if port.outbox else None
+            said = last.record if isinstance(last, RunNews) else None
+            if isinstance(said, Spoken) and said.turn_id == item.turn_id and not item.anew:
+                together = replace(said, text=said.text + item.text)
+                port.outbox[-1] = RunNews(run_id=item.run_id, record=together)
+            else:
+                port.push(RunNews(run_id=item.run_id, record=item))
 
     def _let_wait(self, run: ActiveRun, usage: RunUsage) -> None:
         """Nothing of it is held any more but what is in the journal."""

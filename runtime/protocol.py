@@ -56,8 +56,8 @@ class Join:
     replica: int
     replicas: int
     pid: int
-    turns: tuple[tuple[str, str], ...] = ()
-    """(run, turn) of those that it works on."""
+    turns: tuple[tuple[str, str, float], ...] = ()
+    """(run, turn, since) of those that it works on: when the stretch of the run's work began that they are of."""
     reserving: tuple[Step, ...] = ()
     """The intents of the model calls that it makes, or waits to make, within runs' budgets."""
 
@@ -67,6 +67,21 @@ class Leaving:
     """A participant ends its process by its own will, and its successor will join: nobody has died."""
 
     card: LaunchCard
+
+
+@frozen
+class Spoken:
+    """A part of what a model says in a turn, on its way to who follows the run; nothing of it is kept.
+
+    `name` is whose turn it is. `anew`: it takes the place of all that the turn has said of this answer.
+    """
+
+    run_id: str
+    turn_id: str
+    name: str
+    text: str
+    anew: bool
+    at: float
 
 
 @frozen
@@ -175,10 +190,10 @@ class TurnStopped:
 
 @frozen
 class RunNews:
-    """Something of a watched run was kept in the journal."""
+    """Something of a watched run was kept in the journal; or a model says something in it."""
 
     run_id: str
-    record: Envelope | Step | RunWaits | EndRun
+    record: Envelope | Step | RunWaits | EndRun | Spoken
 
 
 @frozen

@@ -26,6 +26,7 @@ from callsheet.core.records import Envelope, Step
 from callsheet.runtime.lanes import Lane
 from callsheet.runtime.protocol import RunInfo
 from callsheet.runtime.services import Call
+from callsheet.runtime.speech import Speech
 from callsheet.runtime.trace import trace_message
 
 Outcome = tuple[Any, RunUsage | None]
@@ -225,6 +226,10 @@ class Turn:
         self._counts["uuid"] += 1
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{self._counts['uuid']}"))
 
+    def speech(self) -> Speech:
+        """For an answer in parts, to who follows the run."""
+        return Speech(self._lane, self.info.run_id, self.id, self.envelope.receiver, self._clock)
+
     def answered(self, key: str, nth: int, kind: Literal["reply", "error"], body: str) -> None:
         """An ask of this turn is answered (the participant calls this)."""
         future = self._asks.get((key, nth))
@@ -273,13 +278,14 @@ class Turn:
         if worst is None:
             return None
         self._reserving[step.place] = replace(step, usage=worst)
-        return await self._granted(StepReserved(step=self._reserving[step.place]))
+        return await self._granted(StepReserved(step=self._reserving[step.place], since=self.info.since))
 
     def _give_back(self, place: tuple[str, int]) -> None:
         """What was reserved for a call that failed is for others, or for its next attempt."""
         reserved = self._reserving.pop(place, None)
         if reserved is not None:
-            self._lane.post(StepReserved(step=replace(reserved, usage=None, ended=self._clock())))
+            given_back = replace(reserved, usage=None, ended=self._clock())
+            self._lane.post(StepReserved(step=given_back, since=self.info.since))
 
     def _check_open(self) -> None:
         if self.over:

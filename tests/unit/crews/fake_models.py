@@ -96,6 +96,15 @@ class ScriptedGateway:
         assert isinstance(found, ModelReply)
         return found
 
+    async def stream(self, request: ModelRequest, emit: Callable[[str | None], None]) -> ModelReply:
+        """As `handle`, saying each word as it comes."""
+        found = await self.handle(request)
+        assert isinstance(found, ModelReply)
+        for word in found.message.text.split(" "):
+            emit(f"{word} ")
+            await asyncio.sleep(0)
+        return found
+
     def of(self, agent: str) -> list[ModelRequest]:
         """The requests of one agent, in order."""
         return [request for request in self.requests if request.agent == agent]
