@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def look_up(entry: str) -> str:
 
 crew = Crew("conversation", agents=[Agent("clerk", tools=[look_up])])
 for _ in range(int(sys.argv[1])):
-    crew.run("Look everything up.", host="inline", model="openai-compatible/any", limits=Limits(model_calls_per_turn=1000))
+    crew.run(
+        "Look everything up.", host="inline", model="openai-compatible/any", limits=Limits(model_calls_per_turn=1000)
+    )
 """
 
 
@@ -71,7 +74,7 @@ class Asking(BaseHTTPRequestHandler):
     length = 0
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answer one request."""
         sent = len(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"])
         message: dict[str, Any] = {"role": "assistant", "content": "That is all."}
@@ -131,7 +134,7 @@ def measure(rounds: int = 3, runs: int = RUNS) -> dict[str, Any]:
         found[f"text, bytes at {length} messages"] = spread([load["text"] / REPEATS for load in loads])
     exponents = [exponent(MESSAGES, [sizes[length][n] for length in MESSAGES]) for n in range(rounds)]
     found["exponent of the file's growth"] = spread(exponents)
-    for less, more in zip(MESSAGES, MESSAGES[1:], strict=False):
+    for less, more in pairwise(MESSAGES):
         further = [(b - a) / (more - less) for a, b in zip(sizes[less], sizes[more], strict=True)]
         found[f"bytes a message, {less} to {more}"] = spread(further)
     return found

@@ -77,6 +77,7 @@ class FileOwners:
 
     def __init__(self, database: Path) -> None:
         self._folder = database.with_name(f"{database.name}.owners")
+        self._pid = os.getpid()
         self._held: int | None = None
         self._file: Path | None = None
 
@@ -122,9 +123,8 @@ class FileOwners:
 
     def close(self) -> None:
         """Let go of the lock, and of its file."""
-        if self._held is None:
-            return
-        assert self._file is not None
+        if self._held is None or self._file is None or self._pid != os.getpid():
+            return  # a forked child's copy of us holds nothing
         with contextlib.suppress(OSError):  # a file that stays is swept away later
             self._file.unlink()
         _held.discard(self._held)
@@ -198,8 +198,11 @@ class ServerOwners:
         return True
 
     def close(self) -> None:
-        """The connection's end lets go of the lock."""
-        self._mine = ""
+        """Let go of the lock now; the connection's end would do it a moment later."""
+        if self._mine:
+            with contextlib.suppress(sa.exc.SQLAlchemyError, JournalError):  # it went with its connection
+                self._ask(f"SELECT pg_advisory_unlock({_key(self._mine)})")
+            self._mine = ""
 
     def _ask(self, question: str) -> bool:
         with self._db.begin():

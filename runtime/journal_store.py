@@ -62,7 +62,9 @@ def broken(url: str, error: Exception) -> JournalError:
     if any(sign in cause.lower() for sign in _DAMAGED):
         return damaged(url, cause)
     hint = "Check that its folder exists, is writable and has free space (`callsheet doctor` looks)."
-    if url.startswith("postgresql"):
+    if "is locked" in cause:
+        hint = "Another process has been writing to it all the while: try again when it is done."
+    elif url.startswith("postgresql"):
         hint = "Check that the server runs, lets you in and has free space (`callsheet doctor` looks)."
     return JournalError(f"the journal {url} cannot be used: {_one_line(cause)}", hint=hint)
 

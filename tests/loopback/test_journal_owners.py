@@ -38,6 +38,19 @@ if os.fork() == 0:
 os._exit(0)
 """
 
+FORKED_AND_CLOSED = """
+import os, sys
+from callsheet.runtime.journal import Journal
+journal = Journal(sys.argv[1], owner=sys.argv[2])
+child = os.fork()
+if child == 0:
+    journal._owners.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
 CLAIMING = """
 import sys
 from callsheet.core.errors import RunTakenError
@@ -112,6 +125,14 @@ def test_a_child_of_the_owner_does_not_keep_what_its_parent_owned(tmp_path: Path
         journal.close()
         assert parent.stdin is not None
         parent.stdin.close()
+
+
+def test_a_child_that_closes_what_it_has_inherited_takes_nothing_from_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with process(FORKED_AND_CLOSED, path, "theirs"):
+        journal = Journal(path)
+        assert journal.owner_alive("theirs")
+        journal.close()
 
 
 def test_of_two_that_claim_the_same_runs_each_run_gets_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,21 @@ def test_the_wal_is_moved_into_the_database_while_writing_goes_on(
     journal._checkpoints.close()
     assert path.stat().st_size > empty + 20_000  # at least what the first of them found
     assert [envelope.id for envelope in journal.envelopes("run-000001")] == [record.id for record in records]
+    journal.close()
+
+
+def test_a_journal_that_another_writes_all_the_while_is_said(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.write([envelope("a")])
+    pragma(journal, "busy_timeout = 1")
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for attempt in (lambda: journal.write([envelope("b")]), lambda: journal.claim("run-000001", "me")):
+            with pytest.raises(JournalError, match="database is locked") as error:
+                attempt()
+            assert "try again" in error.value.hint
+    journal.write([envelope("c")])
+    assert [e.id for e in journal.envelopes("run-000001")] == ["a", "c"]
     journal.close()
 
 
