@@ -30,6 +30,10 @@ class Shown:
     conversation: str = ""
     tools: tuple[str, ...] | None = None
 
+    def likeness(self, other: Shown) -> int:
+        """How likely it is that the one came of the other."""
+        return (self.kind == other.kind) * 2 + (self.name == other.name)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form."""
         return {name: getattr(self, name) for name in ("kind", "name", "text")}

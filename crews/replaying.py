@@ -199,12 +199,12 @@ async def _take(turn: ReplayedTurn, handler: Handler, begun: Numbered, past: _Pa
         while True:
             for _ in range(SETTLING):
                 await asyncio.sleep(0)
-            if task.done() or turn.unknown:
+            if task.done():
                 break
             if turn.give_next():
                 continue
-            if turn.cut_off:
-                break
+            if turn.unknown or turn.cut_off:
+                break  # all that stands beside it has gone as far as it can
             if not finished and past.not_taken(turn) is None:
                 break  # as far as it is recorded
             stirred = turn.stirred()
@@ -265,7 +265,7 @@ def _difference(
     if outcome is not None:
         got: Shown | None = shown_outcome(*outcome)
     else:
-        got = turn.unknown[0] if turn.unknown else None
+        got = max(turn.unknown, key=expected.likeness, default=None)
     called = [step.name for step in past.recorded(turn.id) if step.kind == "tool"]
     return difference(turn.envelope.receiver, at.number, begun.number, expected, got, turn.taken, called)
 

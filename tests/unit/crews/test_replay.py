@@ -16,7 +16,7 @@ from callsheet.core.ids import step_key
 from callsheet.core.records import PERSON, Envelope
 from callsheet.crews import Crew, FlowRun, replaying
 from callsheet.tools import tool
-from tests.unit.crews.fake_models import Bench, call, calls
+from tests.unit.crews.fake_models import Bench, call, calls, prompt
 from tests.unit.crews.past import past_of, replayed, up_to
 
 CALLED: list[str] = []
@@ -390,3 +390,28 @@ async def test_a_flow_that_waits_for_threads_and_timers_of_its_own_goes_on(bench
     result = await bench.run(crew, "now")
     assert result.output == "quick"
     assert (await replayed(bench, crew, result)).same
+
+
+async def test_of_branches_side_by_side_the_one_that_differs_is_told(bench: Bench) -> None:
+    bench.script(lambda request: prompt(request))
+    crew = Crew("wide", agents=[Agent("a"), Agent("b"), Agent("c")])
+
+    def flow(last_of_a: str, first_of_c: str) -> None:
+        async def two(run: FlowRun, name: str, second: str) -> Any:
+            return [await run.ask(name, "first"), await run.ask(name, second)]
+
+        @crew.flow
+        async def wide(run: FlowRun, task: str) -> Any:
+            await asyncio.gather(two(run, "b", "second"), two(run, "a", last_of_a), run.ask("c", first_of_c))
+
+    flow("second", "first")
+    result = await bench.run(crew)
+    flow("other", "first")
+    (found,) = (await replayed(bench, crew, result)).differences
+    assert found.got is not None
+    assert (found.expected.name, found.expected.text) == ("a", "second")
+    assert (found.got.name, found.got.text) == ("a", "other")
+    flow("other", "other")
+    (found,) = (await replayed(bench, crew, result)).differences
+    assert found.got is not None
+    assert (found.expected.name, found.got.name) == ("c", "c")
