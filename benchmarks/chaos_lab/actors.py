@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.chaos_lab.models import ModelServer
 from benchmarks.chaos_lab.records import OpenTurn
 from benchmarks.chaos_lab.schedule import Kill
-from benchmarks.chaos_lab.stage import Birth, ChaosError, Process, Stage, until
+from benchmarks.chaos_lab.stage import LAUNCH, Birth, ChaosError, Process, Stage, until
 
 MOVE_TIMEOUT_S = 60.0
 AIM_TIMEOUT_S = 15.0
@@ -48,7 +48,7 @@ def kill_actor(stage: Stage, server: ModelServer, kill: Kill, tend: Callable[[],
 
     `tend` is called while waiting.
     """
-    label = _label(stage, kill)
+    label = _label(kill)
     # A process that has nothing to do is a poor victim; but after a while even that one is taken.
     deadline = time.monotonic() + AIM_TIMEOUT_S
     while not _at_work(stage, server, label, kill) and time.monotonic() < deadline:
@@ -82,12 +82,12 @@ def kill_actor(stage: Stage, server: ModelServer, kill: Kill, tend: Callable[[],
     return Killed(**told, recovery_s=max(0.0, moved - again.at), away_s=moved - at), ""
 
 
-def _label(stage: Stage, kill: Kill) -> str:
+def _label(kill: Kill) -> str:
     if kill.kind in SINGLE:
         return kill.kind
     half = int(kill.choice * 2)
     name = {"agent": ("keeper#0", "payer#0")[half], "replica": f"scout#{half}", "flow": "flow#0"}[kill.kind]
-    return [label for label in stage.births() if label.endswith(f"/{name}")][-1]
+    return f"{LAUNCH}/{name}"
 
 
 def _turns_of(stage: Stage, label: str) -> list[OpenTurn]:

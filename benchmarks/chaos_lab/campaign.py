@@ -125,7 +125,9 @@ class Campaign:
             self._asked.discard(line["started"])
         elif "refused" in line:
             run_id, plain = line["run"], line["order"].keys() == {"run"}
-            if plain and line["refused"] == "RunTakenError":
+            if plain and line["refused"] == "WaitingError":
+                pass  # it has got as far as to ask
+            elif plain and line["refused"] == "RunTakenError":
                 # The processes of a dead driver's Ray die a little later, and hold the run until they do.
                 self._again.append((time.monotonic() + 0.2, run_id))
             elif not (plain and self.stage.journal.status(run_id) == "done"):
@@ -167,7 +169,7 @@ class Campaign:
         if kill.kind == "driver":
             return self._kill_driver(kill)
         if kill.kind == "node":
-            return self._kill_node()
+            return self._kill_node(kill)
         killed, fault = kill_actor(self.stage, self.server, kill, self.tend)
         if fault:
             self.log.faults.append(fault)
@@ -195,22 +197,24 @@ class Campaign:
     def _is_dead(self) -> bool:
         return self.driver.process.poll() is not None
 
-    def _kill_node(self) -> Killed:
+    def _kill_node(self, kill: Kill) -> Killed:
         victims = below(self.driver.process.pid) if self.mode == "alone" else self.stage.node()
         random.Random(len(self.log.kills)).shuffle(victims)
         at = time.time()
         for victim in victims:
             victim.kill()
         self._lose_driver()
-        going = self._going()
+        going, place = self._going(), self.stage.journal.place()
+        by_itself = self.mode == "cluster" and kill.choice < 0.5
         if self.mode == "cluster":
             self.stage.down()
-            self.stage.up()
-        place = self.stage.journal.place()
+            self.stage.up(resume=by_itself)
         self._new_driver()
-        ready = time.time()
-        self._resume(going)
-        return self._recovery("node", tuple(victim.pid for victim in victims), at, going, place, ready)
+        ready = 0.0 if by_itself else time.time()
+        if not by_itself:
+            self._resume(going)
+        pids = tuple(victim.pid for victim in victims)
+        return self._recovery("node", pids, at, going, place, ready, "up" if by_itself else "")
 
     def _lose_driver(self) -> None:
         """What it was told of and had not begun was never begun; what it was answered may have to be said again."""
@@ -237,29 +241,30 @@ class Campaign:
         on_its_own = kind == "driver" and self.mode == "cluster"
 
         def crew_is_up() -> bool:
-            self.tend()
             return any("/" in label and birth.at > at for label, birth in self.stage.births().items())
 
-        def moved() -> bool:
-            self.tend()
-            if any(row["run_id"] in mine for row in journal.moved_since(place)):
-                return True
-            return all(journal.status(run_id) != "running" for run_id in going)
+        def records() -> list[float]:
+            return [row["at"] for row in journal.moved_since(place) if row["run_id"] in mine]
 
-        killed = Killed(kind=kind, label=self.mode, pids=pids, at=at, point=point, working=len(going))
+        def moved() -> bool:
+            return bool(records()) or all(journal.status(run_id) != "running" for run_id in going)
+
+        told: dict[str, Any] = {
+            "kind": kind, "label": self.mode, "pids": pids, "at": at, "point": point, "working": len(going)
+        }  # fmt: skip
         if not going:
-            return killed
+            return Killed(**told)
         try:
-            if not on_its_own and self.mode != "inline":
-                until(crew_is_up, f"processes after the death of the {kind} ({self.mode})", RESUME_TIMEOUT_S)
+            if kind == "driver" and self.mode == "alone":
+                # Until then it is the dying who write.
+                what = f"processes after the death of the driver ({self.mode})"
+                until(crew_is_up, what, RESUME_TIMEOUT_S, meanwhile=self.tend)
                 place = journal.place()
-            until(moved, f"a record of a run after the death of the {kind} ({self.mode})", RESUME_TIMEOUT_S)
+            what = f"a record of a run after the death of the {kind} ({self.mode})"
+            until(moved, what, RESUME_TIMEOUT_S, meanwhile=self.tend)
         except ChaosError as error:
             self.log.faults.append(str(error))
-            return killed
-        now = time.time()
-        up = max([ready, *(birth.at for birth in self.stage.births().values() if birth.at < now)])
-        return Killed(
-            kind=kind, label=self.mode, pids=pids, at=at, point=point, working=len(going), away_s=now - at,
-            recovery_s=None if on_its_own else now - up,
-        )  # fmt: skip
+            return Killed(**told)
+        first = min([*records(), time.time()])
+        up = max([ready, *(birth.at for birth in self.stage.births().values() if birth.at < first)])
+        return Killed(**told, away_s=first - at, recovery_s=None if on_its_own else max(0.0, first - up))

@@ -96,16 +96,19 @@ class Journal:
         return [row["run_id"] for row in found]
 
     def moved_since(self, place: tuple[int, int]) -> list[dict[str, Any]]:
-        """What was kept after that place: whose turn recorded it (`turn`), and what kind of thing it is."""
+        """What was kept after that place: whose turn (`turn`) recorded what kind of thing, and when (`at`)."""
         envelopes, steps = place
         found = self.rows(
-            "SELECT cause AS turn, reply_to, kind, receiver AS name, run_id FROM envelopes WHERE n > ?",
+            "SELECT cause AS turn, reply_to, kind, receiver AS name, run_id, at FROM envelopes WHERE n > ?",
             envelopes,
         )
         for row in found:
             # A reply is the doing of the turn that it ends, which is the message that it answers.
             row["turn"] = row.pop("reply_to") or row["turn"]
-        return found + self.rows("SELECT turn_id AS turn, kind, name, run_id FROM steps WHERE n > ?", steps)
+        return found + self.rows(
+            "SELECT turn_id AS turn, kind, name, run_id, max(started, ended) AS at FROM steps WHERE n > ?",
+            steps,
+        )
 
     def questions(self, run_id: str) -> list[dict[str, Any]]:
         """The open questions to a person in a run."""

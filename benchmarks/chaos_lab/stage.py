@@ -213,9 +213,9 @@ class Stage:
             raise ChaosError(f"callsheet {' '.join(args)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def up(self) -> None:
-        """Start a Ray head with the services, and launch the crew on it."""
-        self.callsheet("up", "--no-phoenix")
+    def up(self, *, resume: bool = True) -> None:
+        """Start a Ray head with the services, which goes on with runs that were cut off, and launch the crew."""
+        self.callsheet("up", "--no-phoenix", *(() if resume else ("--no-resume",)))
         self.callsheet("launch", str(CREW_FILE), "--name", LAUNCH)
 
     def down(self) -> None:
