@@ -48,10 +48,12 @@ class StepReserved:
     """A model call may use as much as the step's usage says, and waits until the run's budget has room for it.
 
     `step` is the call's intent; one without usage gives back what was reserved: the call failed, and it, or
-    another, may be made later.
+    another, may be made later. `since` is when the stretch of work began that the turn is of: what an earlier
+    one reserved is over.
     """
 
     step: Step
+    since: float = 0.0
 
 
 @frozen

@@ -20,7 +20,15 @@ from callsheet.runtime.lane_server import Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.performing import Performer
 from callsheet.runtime.protocol import Refused, ResumeRun, StartRun
-from callsheet.runtime.recovery import ActiveRun, answer, check_question, resume, run_info, take_waiting
+from callsheet.runtime.recovery import (
+    ActiveRun,
+    answer,
+    check_question,
+    resume,
+    run_info,
+    take_waiting,
+    was_heard,
+)
 from callsheet.runtime.trace import trace_message
 
 log = logging.getLogger(__name__)
@@ -141,8 +149,8 @@ class Admission:
 
     async def _has_gone_on(self, item: ResumeRun) -> bool:
         """Whether the run was resumed since its sender looked at it: by this very item, for all we know."""
-        if item.since is None:
-            return True
+        if item.reply is not None or item.since is None:
+            return bool(await self._commits.read(lambda: was_heard(self._journal, item)))
         record = await self._commits.read(lambda: self._journal.run(item.run_id))
         return record is not None and record.since != item.since
 

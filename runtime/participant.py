@@ -125,7 +125,7 @@ class Participant:
         await self._lane.settled(self._join_number)
 
     def _join(self) -> None:
-        held = tuple((turn.info.run_id, id_) for id_, (turn, _) in self._turns.items())
+        held = tuple((turn.info.run_id, id_, turn.info.since) for id_, (turn, _) in self._turns.items())
         turns = [turn for turn, _ in self._turns.values()]
         reserving = tuple(step for turn in turns for step in turn.reserving)
         self._join_number = self._lane.post(replace(self._hello, turns=held, reserving=reserving))

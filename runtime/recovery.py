@@ -155,6 +155,17 @@ def take_waiting(journal: Journal, run_id: str, owner: str) -> ActiveRun | None:
     return take_up(journal, record, parked=True) if record.status == "waiting" else None
 
 
+def was_heard(journal: Journal, item: ResumeRun) -> bool:
+    """Whether a predecessor of this coordinator has done what is asked for, and the run ended or waits since.
+
+    Where that cannot be known, a run that failed is resumed once more: its failed turns are tried again.
+    """
+    record = journal.run(item.run_id)
+    if record is None or item.reply is None:
+        return record is not None and record.status in ("done", "waiting")
+    return item.reply[0] not in [question.id for question in open_questions(journal.envelopes(item.run_id))]
+
+
 def answer(item: ResumeRun, at: float) -> TurnFinished:
     """A person's reply as what it is to the run: the end of the question's turn."""
     assert item.reply is not None

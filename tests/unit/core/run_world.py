@@ -177,6 +177,7 @@ class World:
         self.begun: dict[tuple[str, str, int], int] = {}
         self.resolved: list[str] = []
         self.waited = 0
+        self.used_before = 0.0
         self.count = 0
         for process in self.processes.values():
             process.outbox.append(("join", (), ()))
@@ -278,7 +279,7 @@ class World:
         for process in self.processes.values():
             process.inbox.clear()
             process.taken = process.acked
-            held = tuple(process.held)
+            held = tuple((h.turn_id, h.since) for h in process.held.values())
             reserving = tuple(
                 call.intent
                 for h in process.held.values()
@@ -302,25 +303,28 @@ class World:
         number = process.taken
         if isinstance(item, tuple):
             self.join(process, item[1], item[2])
-        else:
+        elif not isinstance(item, StepReserved) or item.since == self.decided.since:
             self.happen(item)
         self.effects.append(lambda: setattr(process, "acked", max(process.acked, number)))
         return True
 
-    def join(self, process: Process, held: tuple[str, ...], reserving: tuple[Step, ...]) -> None:
+    def join(
+        self, process: Process, held: tuple[tuple[str, float], ...], reserving: tuple[Step, ...]
+    ) -> None:
         self.joined.add(process.name)
         state = self.find()
         for id_, turn in list(state.open.items()) if state is not None else ():
             if self.state is None or id_ not in self.state.open or turn.envelope.receiver != process.name:
                 continue
-            mine = tuple(step for step in reserving if step.turn_id == id_)
+            current = (id_, self.decided.since) in held
+            mine = tuple(step for step in reserving if current and step.turn_id == id_)
             self.happen(TurnTaken(run_id=RUN, turn_id=id_, at=5.0, reserving=mine))
             if turn.parked or id_ not in self.state.open:
                 continue
             self.effects.append(lambda t=id_: self.give_again(t))  # type: ignore[misc]
             if self.state.questions:
                 self.send(process.name, ("park", id_))
-        for id_ in held:
+        for id_, _ in held:
             if self.state is None or id_ not in self.state.open:
                 self.send(process.name, ("stopped", id_))
 
@@ -347,6 +351,7 @@ class World:
 
         self.keep(go_on)
         state = self.decided.state(parked=waited)
+        self.used_before = state.usage.cost_usd
         self.state = state.after(state.open, reserved=())
         if reply is not None:
             self.happen(finished(reply, at=6.0))
@@ -425,7 +430,8 @@ class World:
 
     def want(self, process: Process, held: Held, intent: Step) -> None:
         held.calls[intent.place] = Call(intent)
-        event = StepRecorded(step=intent) if intent.kind == "tool" else StepReserved(step=intent)
+        once = intent.kind == "tool"
+        event = StepRecorded(step=intent) if once else StepReserved(step=intent, since=held.since)
         process.outbox.append(event)
 
     def run_call(self, call: Call) -> None:
@@ -447,7 +453,7 @@ class World:
     def give_back(self, process: Process, held: Held, place: Place) -> None:
         intent = held.calls.pop(place).intent
         if intent.kind == "llm":
-            process.outbox.append(StepReserved(step=replace(intent, usage=None)))
+            process.outbox.append(StepReserved(step=replace(intent, usage=None), since=held.since))
 
     def asks(self, process: Process, held: Held, receiver: str) -> None:
         self.count += 1
@@ -536,7 +542,7 @@ class World:
             "nobody goes on"
         )
         budget = state.limits.budget_usd
-        if budget is not None:
+        if budget is not None and budget >= self.used_before:
             assert state.usage.cost_usd + sum(r.usd for r in state.reserved) <= budget + 1e-6
             running = [
                 reservation_of(call.intent).usd

@@ -67,7 +67,7 @@ EXAMPLES: list[Any] = [
         run_id="r", launch="l", limits="{}", options="{}", owner="o", at=1.0, source="{}", retired=("e-reply",)
     ),
     records.RunWaits(run_id="r", usage=USAGE, at=1.0), records.RunWoken(run_id="r", launch="l", owner="o", at=1.0),
-    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t"),), reserving=(STEP,)),
+    CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t", 1.0),), reserving=(STEP,)),
     protocol.Leaving(card=CARD), protocol.Ping(), protocol.Dismissed(), protocol.ParkTurn(turn_id="t"),
     protocol.StepGranted(turn_id="t", key="k", nth=1),
     protocol.ResumeRun(run_id="r", launch="l", limits="{}", reply=("e", "{}"), watch="all", again=True),
