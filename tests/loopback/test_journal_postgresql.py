@@ -22,6 +22,7 @@ from callsheet.core.errors import JournalError
 from callsheet.runtime.journal import BLOB_BYTES, Journal
 from callsheet.runtime.schema import REFERENCES
 from tests.journal_contract import JournalContract, end, envelope, run_record, step
+from tests.journal_pruning_contract import PruningContract
 from tests.journal_runs_contract import RunsContract
 
 
@@ -82,7 +83,7 @@ def new_database(server: str) -> str:
     return f"{server}/{name}"
 
 
-class TestOnPostgresql(JournalContract, RunsContract):
+class TestOnPostgresql(JournalContract, RunsContract, PruningContract):
     @pytest.fixture
     def url(self, server: str) -> str:
         return new_database(server)

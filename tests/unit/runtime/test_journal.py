@@ -16,10 +16,11 @@ from callsheet.core.errors import JournalError
 from callsheet.core.records import Envelope
 from callsheet.runtime.journal import Journal
 from tests.journal_contract import JournalContract, end, envelope, run_record, step
+from tests.journal_pruning_contract import PruningContract
 from tests.journal_runs_contract import RunsContract
 
 
-class TestOnSqlite(JournalContract, RunsContract):
+class TestOnSqlite(JournalContract, RunsContract, PruningContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return str(tmp_path / "a folder" / "journal with ?#%20 signs.db")
