@@ -7,6 +7,7 @@ The past of a run keeps its numbers: what comes later is numbered on.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -32,12 +33,13 @@ def numbered(envelopes: Sequence[Envelope], steps: Sequence[Step]) -> list[Numbe
     """
     holders = {envelope.id: envelope.receiver for envelope in envelopes if envelope.kind == "ask"}
     known = [step for step in steps if step.turn_id in holders]
+    times = _times(known)
     missing = Counter(step.turn_id for step in known)
     found: list[Numbered] = []
     begun: set[str] = set()
     message, step = 0, 0
     while message < len(envelopes) or step < len(known):
-        if _message_first(envelopes, message, known, step, begun, missing):
+        if _message_first(envelopes, message, known, step, times, begun, missing):
             envelope = envelopes[message]
             message += 1
             if envelope.kind == "ask":
@@ -51,11 +53,22 @@ def numbered(envelopes: Sequence[Envelope], steps: Sequence[Step]) -> list[Numbe
     return found
 
 
+def _times(steps: Sequence[Step]) -> list[float]:
+    """When each step was kept: when it was done, but for one whose intent was kept before later ones were done."""
+    found, later = [], math.inf
+    for step in reversed(steps):
+        at = step.ended or step.started
+        later = min(later, at if at <= later else step.started)
+        found.append(later)
+    return found[::-1]
+
+
 def _message_first(
     envelopes: Sequence[Envelope],
     message: int,
     steps: Sequence[Step],
     step: int,
+    times: Sequence[float],
     begun: set[str],
     missing: Counter[str],
 ) -> bool:
@@ -67,7 +80,7 @@ def _message_first(
     # A turn's reply is its last word; a retired one is the last of an attempt, and its time says when.
     if is_answer(envelope) and missing[envelope.reply_to]:
         return False
-    return envelope.at <= (done.ended or done.started)
+    return envelope.at <= times[step]
 
 
 def is_retired(envelope: Envelope) -> bool:

@@ -88,3 +88,18 @@ def test_steps_of_turns_that_are_not_known_yet_are_left_out(
     known = {envelope.id for envelope in read}
     items = numbered(read, steps)
     assert [i.record for i in items if isinstance(i.record, Step)] == [s for s in steps if s.turn_id in known]
+
+
+def test_a_step_whose_intent_was_kept_stands_where_it_was_begun() -> None:
+    root = Envelope(id="t0", run_id="r", kind="ask", sender="person", receiver="flow", body="{}", at=1.0)
+    asks = [
+        Envelope(
+            id=f"t{at}", run_id="r", kind="ask", sender="flow", receiver="a", body="{}", cause="t0", at=at
+        )
+        for at in (2.0, 4.0)
+    ]
+    common = {"run_id": "r", "nth": 0, "kind": "tool"}
+    paid = Step(turn_id="t2.0", key="pay", name="pay", started=3.0, ended=9.0, **common)
+    other = Step(turn_id="t4.0", key="look", name="look", started=5.0, ended=6.0, **common)
+    order = [getattr(item.record, "key", item.record.kind) for item in numbered([root, *asks], [paid, other])]
+    assert order == ["ask", "ask", "pay", "ask", "look"]

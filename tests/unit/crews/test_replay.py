@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from callsheet.agents import Agent
 from callsheet.core.canonical import digest, to_json
@@ -415,3 +415,28 @@ async def test_of_branches_side_by_side_the_one_that_differs_is_told(bench: Benc
     (found,) = (await replayed(bench, crew, result)).differences
     assert found.got is not None
     assert (found.expected.name, found.got.name) == ("c", "c")
+
+
+def judges(fault: str) -> Crew:
+    class Judgement(BaseModel):
+        score: int
+
+        @field_validator("score")
+        @classmethod
+        def small(cls, score: int) -> int:
+            if score > 9:
+                raise ValueError(fault)
+            return score
+
+    return Crew("judges", agents=[Agent("critic", "Judge.", output=Judgement)])
+
+
+async def test_what_an_agent_was_told_in_between_is_told_as_such(bench: Bench) -> None:
+    bench.script({"critic": ['{"score": 10}', '{"score": 9}']})
+    result = await bench.run(judges("at most 9"))
+    assert result.status == "done", result.error
+    assert (await replayed(bench, judges("at most 9"), result)).same
+    (found,) = (await replayed(bench, judges("ten is too much"), result)).differences
+    assert found.why == "what critic was told after its model call number 1 of this turn reads otherwise"
+    assert found.got is not None
+    assert "ten is too much" in found.got.text
