@@ -115,8 +115,11 @@ def begin(folder: Path, home: Path) -> Callable[..., subprocess.Popen[str]]:
     def start(*args: str, **options: Any) -> subprocess.Popen[str]:
         return Process(
             [sys.executable, "-c", "from callsheet.cli import main; main()", *args],
-            cwd=folder, text=True, stdin=subprocess.DEVNULL, preexec_fn=_as_in_a_terminal,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": dict(os.environ), **options},
+            text=True, stdin=subprocess.DEVNULL, preexec_fn=_as_in_a_terminal,
+            **{
+                "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": dict(os.environ), "cwd": folder,
+                **options,
+            },
         )  # fmt: skip
 
     return start

@@ -318,4 +318,4 @@ def test_the_doctor_tells_of_runs_that_were_cut_off(begin: Begin, callsheet: Cal
     (told,) = (finding for finding in callsheet("doctor", "--json").data if finding["check"] == "runs")
     assert told["state"] == "note"
     assert run["run_id"] in told["found"]
-    assert "cut off" in told["remedy"]
+    assert "`callsheet resume RUN`" in told["remedy"]
