@@ -74,23 +74,29 @@ class TurnTaken:
 class TurnParked:
     """An open turn only waits for what it asked, and is not held by any process any more.
 
-    `pending` are the places of the asks it waited for: one may have been answered meanwhile.
+    `pending` are the places of the asks it waited for: one may have been answered meanwhile. `since` is when the
+    stretch of work began that this is of.
     """
 
     run_id: str
     turn_id: str
     pending: tuple[tuple[str, int], ...]
+    since: float = 0.0
 
 
 @frozen
 class TurnFinished:
-    """A turn ends with its one reply or error; `body` is the JSON text of the answer, or of the error."""
+    """A turn ends with its one reply or error; `body` is the JSON text of the answer, or of the error.
+
+    `since` is when the stretch of work began that this is of: a run that was resumed had that error already.
+    """
 
     run_id: str
     turn_id: str
     kind: Literal["reply", "error"]
     body: str
     at: float
+    since: float = 0.0
 
 
 @frozen

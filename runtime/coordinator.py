@@ -125,12 +125,12 @@ class Coordinator:
                     self._event(envelope.run_id, item)
                 case StepRecorded(step=step):
                     self._event(step.run_id, item)
-                case TurnFinished(run_id=run_id) | TurnParked(run_id=run_id):
+                case TurnFinished(run_id=run_id, kind="reply"):
                     self._event(run_id, item)
-                case StepReserved(step=step, since=since):
-                    run = self._runs.find(step.run_id)
-                    if run is not None and since == run.info.since:
-                        self._event(step.run_id, item)
+                case TurnFinished(run_id=run_id) | TurnParked(run_id=run_id):
+                    self._event_of_now(run_id, item)
+                case StepReserved(step=step):
+                    self._event_of_now(step.run_id, item)
                 case Spoken(run_id=run_id):
                     run = self._runs.get(run_id)
                     if run is not None:
@@ -162,6 +162,12 @@ class Coordinator:
             return  # it is over: late news
         run.state, commands = decide(run.state, event)
         self._performer.perform(run, commands)
+
+    def _event_of_now(self, run_id: str, event: TurnFinished | TurnParked | StepReserved) -> None:
+        """What holds for the stretch of work alone that it is of: a resumed run leaves it behind."""
+        run = self._runs.find(run_id)
+        if run is not None and event.since == run.info.since:
+            self._event(run_id, event)
 
     def _cancel(self, run_id: str, reason: str) -> None:
         if self._runs.find(run_id) is None:

@@ -216,7 +216,8 @@ class Participant:
         if held is None or held[0] is not turn or not turn.waits_only:
             return
         self._drop(turn.id)
-        self._lane.post(TurnParked(run_id=turn.info.run_id, turn_id=turn.id, pending=pending))
+        since = turn.info.since
+        self._lane.post(TurnParked(run_id=turn.info.run_id, turn_id=turn.id, pending=pending, since=since))
 
     async def _handle(self, turn: Turn) -> None:
         started = self._clock()
@@ -246,7 +247,10 @@ class Participant:
         self._finished[turn.id] = turn.info.since
         if len(self._finished) > FINISHED_TURNS:
             del self._finished[next(iter(self._finished))]
-        self._lane.post(TurnFinished(run_id=turn.info.run_id, turn_id=turn.id, kind=kind, body=body, at=at))
+        run_id, since = turn.info.run_id, turn.info.since
+        self._lane.post(
+            TurnFinished(run_id=run_id, turn_id=turn.id, kind=kind, body=body, at=at, since=since)
+        )
         ask = turn.envelope
         reply = Envelope(
             id=reply_envelope_id(ask.id), run_id=ask.run_id, kind=kind, sender=ask.receiver,

@@ -97,10 +97,10 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
     if record is None:
         raise unknown_name("run", item.run_id, (), hint="`callsheet runs` lists them.")
     envelopes = journal.envelopes(item.run_id)
+    _check_resumable(record, item, envelopes)
     root = root_of(envelopes)
     if root is None:
         raise JournalError(f"nothing of run {item.run_id} was kept but its name", hint="Start it again.")
-    _check_resumable(record, item, envelopes)
     record = journal.claim(item.run_id, owner)
     # Nobody else writes of it from here on; until here, somebody may have.
     envelopes = journal.envelopes(item.run_id)

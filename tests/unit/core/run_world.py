@@ -158,6 +158,8 @@ class Process:
     finished: dict[str, float] = field(default_factory=dict)
     outbox: list[Any] = field(default_factory=list)
     taken: int = 0
+    told: int = 0
+    """What the coordinator has acknowledged; the process learns of it later, and sends the rest again."""
     acked: int = 0
     inbox: list[Any] = field(default_factory=list)
 
@@ -278,7 +280,7 @@ class World:
         self.joined.clear()
         for process in self.processes.values():
             process.inbox.clear()
-            process.taken = process.acked
+            process.taken = process.told = process.acked
             held = tuple((h.turn_id, h.since) for h in process.held.values())
             reserving = tuple(
                 call.intent
@@ -303,9 +305,13 @@ class World:
         number = process.taken
         if isinstance(item, tuple):
             self.join(process, item[1], item[2])
-        elif not isinstance(item, StepReserved) or item.since == self.decided.since:
+        elif (
+            isinstance(item, (MessageSent, StepRecorded))
+            or (isinstance(item, TurnFinished) and item.kind == "reply")
+            or item.since == self.decided.since
+        ):
             self.happen(item)
-        self.effects.append(lambda: setattr(process, "acked", max(process.acked, number)))
+        self.effects.append(lambda: setattr(process, "told", max(process.told, number)))
         return True
 
     def join(
@@ -351,7 +357,7 @@ class World:
 
         self.keep(go_on)
         state = self.decided.state(parked=waited)
-        self.used_before = state.usage.cost_usd
+        self.used_before = max(self.used_before, state.usage.cost_usd)
         self.state = state.after(state.open, reserved=())
         if reply is not None:
             self.happen(finished(reply, at=6.0))
@@ -376,6 +382,7 @@ class World:
 
     def listen(self, process: Process, *, forgets: bool = False) -> bool:
         """Take the next item from the coordinator. A process that `forgets` makes other calls than before."""
+        process.acked = process.told
         if not process.inbox:
             return False
         kind, *what = process.inbox.pop(0)
@@ -486,11 +493,12 @@ class World:
             self.give_back(process, held, place)
         del process.held[held.turn_id]
         process.finished[held.turn_id] = held.since
-        process.outbox.append(finished(held.turn_id, kind))
+        process.outbox.append(replace(finished(held.turn_id, kind), since=held.since))
 
     def parks(self, process: Process, held: Held) -> None:
         del process.held[held.turn_id]
-        process.outbox.append(TurnParked(run_id=RUN, turn_id=held.turn_id, pending=tuple(held.pending)))
+        pending = tuple(held.pending)
+        process.outbox.append(TurnParked(run_id=RUN, turn_id=held.turn_id, pending=pending, since=held.since))
 
     # --- what holds whatever happens -----------------------------------------------------------------
 

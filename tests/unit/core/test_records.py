@@ -68,6 +68,7 @@ EXAMPLES: list[Any] = [
     ),
     records.RunWaits(run_id="r", usage=USAGE, at=1.0), records.RunWoken(run_id="r", launch="l", owner="o", at=1.0),
     CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t", 1.0),), reserving=(STEP,)),
+    protocol.Spoken(run_id="r", turn_id="t", name="a", text="hm", anew=False, at=1.0),
     protocol.Leaving(card=CARD), protocol.Ping(), protocol.Dismissed(), protocol.ParkTurn(turn_id="t"),
     protocol.StepGranted(turn_id="t", key="k", nth=1),
     protocol.ResumeRun(run_id="r", launch="l", limits="{}", reply=("e", "{}"), watch="all", again=True),
