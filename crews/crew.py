@@ -8,24 +8,29 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from callsheet.agents import Agent
 from callsheet.agents.thinking import Thinker
 from callsheet.core.errors import DefinitionError
 from callsheet.core.limits import Limits
 from callsheet.crews.flow import Chain, FlowFunction, FlowHandler, check_flow, check_task, flow_output
-from callsheet.crews.resuming import ResumeOptions, go_on
+from callsheet.crews.result import Result
+from callsheet.crews.resuming import ResumeKeywords, ResumeOptions, go_on
 from callsheet.crews.run import Run
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.sources import source_of_caller
 from callsheet.crews.starting import RunOptions, begin, check_model
-from callsheet.crews.system import HostName, Progress, System, shared_system
+from callsheet.crews.system import HostName, Progress, shared_system
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.participant import Handler
 from callsheet.runtime.protocol import FLOW
 from callsheet.settings import Settings, load_settings
 from callsheet.tools import on_stuck
+
+if TYPE_CHECKING:
+    from callsheet.crews.launched import LaunchedCrew
+    from callsheet.crews.replaying import Replay
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,47}$")
 F = TypeVar("F", bound=FlowFunction)
@@ -104,6 +109,37 @@ class Crew(Runnable):
         self.edition += 1
         return function
 
+    # --- looking back ----------------------------------------------------------------------------------
+
+    def replay(self, run_id: str, *, settings: Settings | None = None) -> Replay:
+        """Take every turn of a past run of this crew again, from the journal: no model and no tool is called.
+
+        Says where today's code differs. Raises UnknownNameError for a run that is not there.
+        """
+        from callsheet.crews.replaying import replay_past
+
+        return replay_past(self, run_id, settings)
+
+    def fork(
+        self,
+        run_id: str,
+        at: int,
+        *,
+        given: Any = None,
+        model: str | None = None,
+        check: bool = True,
+        **options: Unpack[ResumeKeywords],
+    ) -> Result:
+        """A new run that shares a past one up to step `at` (a number of `callsheet show`), and lives on from there.
+
+        What stands before that step is kept; the step is done anew, with `given` in the place of what it was
+        given (if it is a message), or with another `model`. Takes the options of `resume`.
+        """
+        from callsheet.crews.forking import AS_IT_WAS, fork_past
+
+        found = fork_past(self, run_id, at, given=AS_IT_WAS if given is None else given, model=model, **options)
+        return found.checked() if check else found
+
     # --- running and launching -------------------------------------------------------------------------
 
     async def _start(
@@ -142,6 +178,8 @@ class Crew(Runnable):
     @classmethod
     def connect(cls, name: str, *, settings: Settings | None = None) -> LaunchedCrew:
         """A crew that `callsheet launch` keeps serving on the cluster."""
+        from callsheet.crews.launched import LaunchedCrew
+
         return LaunchedCrew(name, settings)
 
     def participants(self) -> list[ParticipantSpec]:
@@ -189,61 +227,6 @@ class Crew(Runnable):
                 for a in self.agents
             ],
         }
-
-
-class LaunchedCrew(Runnable):
-    """A crew that serves on a cluster, started by `callsheet launch`; this process only sends it work."""
-
-    def __init__(self, name: str, settings: Settings | None = None) -> None:
-        self.name = name
-        self._settings = settings
-
-    async def _start(
-        self,
-        given: Any,
-        *,
-        host: HostName = "ray",
-        settings: Settings | None = None,
-        progress: Progress = lambda _: None,
-        **options: Any,
-    ) -> Run:
-        wanted = RunOptions.of(options)
-        system, description = await self._found(host, settings, progress)
-        check_model(system, wanted, (agent.get("model") for agent in description.get("agents", ())))
-        limits = Limits.from_dict(description.get("limits", {}))
-        crew = description.get("crew", self.name)
-        source = description.get("source", "")
-        return await begin(system, crew, self.name, given, limits, None, progress, wanted, source)
-
-    async def _resume(
-        self,
-        run_id: str,
-        *,
-        host: HostName = "ray",
-        settings: Settings | None = None,
-        progress: Progress = lambda _: None,
-        **options: Any,
-    ) -> Run:
-        wanted = ResumeOptions.of(options)
-        system, description = await self._found(host, settings, progress)
-        crew, source = description.get("crew", self.name), description.get("source", "")
-        return await go_on(system, run_id, crew, self.name, None, wanted, source)
-
-    async def _found(
-        self, host: HostName, settings: Settings | None, progress: Progress
-    ) -> tuple[System, dict[str, Any]]:
-        if host != "ray":
-            raise DefinitionError(
-                f"{self.name!r} serves on a cluster, so it cannot run {host}", hint="Leave the host out."
-            )
-        system = await shared_system(settings or self._settings or load_settings(), "ray", progress)
-        known = {launch["name"]: launch for launch in await system.host.client.query("launches")}
-        if self.name not in known:
-            raise DefinitionError(
-                f"no crew is launched as {self.name!r}",
-                hint=f"There is: {', '.join(known)}." if known else "`callsheet launch CREW` launches one.",
-            )
-        return system, known[self.name]
 
 
 def check_name(name: str) -> str:

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from callsheet.core.canonical import digest
 from callsheet.core.errors import CallsheetError, CrewFileError, unknown_name
-from callsheet.crews.crew import Crew, LaunchedCrew
+from callsheet.crews.crew import Crew
 from callsheet.crews.flow import flow_input
+from callsheet.crews.launched import LaunchedCrew
 from callsheet.crews.portal import LOADING, portal
 from callsheet.crews.ready import find_crew, ready_crews
 from callsheet.crews.system import Progress, ray_address, shared_system

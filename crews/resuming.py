@@ -100,7 +100,7 @@ async def go_on(
             limits="" if limits == before else to_json(limits.to_dict()), since=record.since,
         )
     )  # fmt: skip
-    return Run(client, record, output, links)
+    return Run(client, record, output, links, past=envelopes)
 
 
 def _check_crew(record: RunRecord, crew: str) -> None:

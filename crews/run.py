@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import CallsheetError, InfrastructureError, RunError, WaitingError
 from callsheet.core.events import EndRun
-from callsheet.core.records import RunRecord, RunWaits, body_text
+from callsheet.core.records import Envelope, RunRecord, RunWaits, body_text
 from callsheet.crews.portal import portal
 from callsheet.crews.questions import questions_of
 from callsheet.crews.result import EventReader, Result, RunEvent
@@ -24,10 +24,18 @@ class Run:
     """One run of a crew. It goes on whether or not anybody looks, and what it does is in the journal."""
 
     def __init__(
-        self, client: Client, record: RunRecord, output: Any = None, links: tuple[str, str] | None = None
+        self,
+        client: Client,
+        record: RunRecord,
+        output: Any = None,
+        links: tuple[str, str] | None = None,
+        past: Sequence[Envelope] = (),
     ) -> None:
         self._client, self._record, self._output = client, record, output
         self._links = links
+        self._reader = EventReader()
+        for envelope in past:  # it has to know whose turns they are that go on
+            self._reader.read(envelope)
         self._events: asyncio.Queue[RunEvent | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[EndRun | RunWaits] = self._loop.create_future()
@@ -83,10 +91,9 @@ class Run:
             yield event
 
     async def _follow(self) -> None:
-        reader = EventReader()
         try:
             async for news in self._client.follow(self.run_id):
-                self._events.put_nowait(reader.read(news))
+                self._events.put_nowait(self._reader.read(news))
                 if isinstance(news, (EndRun, RunWaits)):
                     self._end.set_result(news)
         except Exception as error:  # whatever it is, whoever waits must hear of it

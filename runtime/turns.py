@@ -9,6 +9,7 @@ position, so `asyncio.gather` and edited scripts are safe: what has not changed 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 import uuid
@@ -218,13 +219,19 @@ class Turn:
     def random(self) -> float:
         """A random number in [0, 1) that follows from the turn: a replay gets the same."""
         if self._random is None:
-            self._random = random.Random(self.id)  # noqa: S311
+            self._random = random.Random(self._seed)  # noqa: S311
         return self._random.random()
 
     def uuid(self) -> str:
         """A new UUID that follows from the turn: a replay gets the same."""
         self._counts["uuid"] += 1
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{self._counts['uuid']}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._seed}/{self._counts['uuid']}"))
+
+    @functools.cached_property
+    def _seed(self) -> str:
+        """The turn's id; in a fork, that of the turn it was copied from, whose numbers its kept steps have seen."""
+        forked = from_json(self.info.options).get("forked_from") or {}
+        return str(forked.get("seeds", {}).get(self.id, self.id))
 
     def speech(self) -> Speech:
         """For an answer in parts, to who follows the run."""

@@ -9,7 +9,8 @@ from callsheet.cli.screen import notice
 from callsheet.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.launched import LaunchedCrew
     from callsheet.models.catalogue import ModelInfo
     from callsheet.settings import Settings
 

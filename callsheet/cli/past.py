@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from callsheet.core.records import Envelope, RunRecord, Step
-    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.launched import LaunchedCrew
     from callsheet.crews.replaying import Difference, Replay, Shown
     from callsheet.settings import Settings
 

@@ -22,7 +22,8 @@ OF_RAY = "ray-"
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord, Step
-    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.launched import LaunchedCrew
     from callsheet.crews.result import Result
     from callsheet.crews.run import Run
     from callsheet.settings import Settings
@@ -116,7 +117,7 @@ class PastCrews:
         where a cluster is known and cannot be reached.
         """
         if self._named is None and not inline and record.launch in self._served():
-            from callsheet.crews.crew import LaunchedCrew
+            from callsheet.crews.launched import LaunchedCrew
 
             return LaunchedCrew(record.launch, self._settings)
         place = self._named or record.source

@@ -77,6 +77,7 @@ EXAMPLES: list[Any] = [
     protocol.TurnGiven(envelope=ENVELOPE, info=INFO, steps=(STEP,)),
     protocol.StepAnswered(turn_id="t", key="k", nth=0, kind="reply", body="{}"),
     protocol.TurnStopped(turn_id="t", reason="enough"), protocol.RunNews(run_id="r", record=END),
+    protocol.Spoken(run_id="r", turn_id="t", name="clerk", text="it is", anew=False, at=1.0),
     protocol.Refused(run_id="r", error={"type": "RunError"}), protocol.Answer(id=1, value=[1], error=None),
     protocol.JournalBroken(error={"type": "JournalError", "message": "full"}),
     state.OpenTurn(envelope=ENVELOPE, done=frozenset({("k", 1)}), model_calls=2, parked=True),

@@ -42,7 +42,7 @@ def test_agents_are_a_list_also_of_one(agents: Any) -> None:
 
 @pytest.mark.parametrize(("agent", "told"), [("clerk", "Agent('clerk')"), (5, "Agent(…)")])
 def test_what_is_no_agent_is_refused(agent: Any, told: str) -> None:
-    with pytest.raises(DefinitionError, match=f"{agent!r} is not an Agent") as caught:
+    with pytest.raises(DefinitionError, match=f"{agent!r} is neither an Agent nor a Crew") as caught:
         Crew("desk", agents=[agent])
     assert told in caught.value.hint
 
@@ -154,7 +154,7 @@ def test_the_options_are_spelled_out_for_editors_type_checkers_and_help() -> Non
     (keywords,) = typing.get_args(of_start)
     known = set(typing.get_type_hints(keywords))
     assert known == checked | {"host", "settings", "progress"}
-    assert set(typing.get_type_hints(typing.get_args(of_run)[0])) == known - {"watch"}
+    assert set(typing.get_type_hints(typing.get_args(of_run)[0])) == known - {"watch", "stream"}
     assert typing.get_type_hints(Crew.arun)["options"] == of_run
     assert typing.get_type_hints(Crew.astart)["options"] == of_start
     told = (Crew.run.__doc__ or "") + (Crew.start.__doc__ or "")
