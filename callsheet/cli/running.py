@@ -22,7 +22,8 @@ from callsheet.cli.streams import only_answers
 from callsheet.core.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
-    from callsheet.crews.crew import Crew, LaunchedCrew
+    from callsheet.crews.crew import Crew
+    from callsheet.crews.launched import LaunchedCrew
 
 SEARCH = "search_documents"
 """The built-in tool that looks into the documents of `--docs`."""
@@ -79,6 +80,10 @@ def run(
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="USD", help="What the run may cost at most.")
     ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option("--budget-tokens", metavar="N", help="How many tokens, in and out, the run may use."),
+    ] = None,
     deadline: Annotated[
         float | None, typer.Option("--deadline", metavar="S", help="Seconds after which the run is stopped.")
     ] = None,
@@ -98,7 +103,11 @@ def run(
     with only_answers(), one_line_each():
         settings = settings_of(address=address, home=home)
         text = _task(given)
-        _check(model, budget, deadline, docs or ())
+        _check(model, docs or ())
+        for option, value in (
+            ("--budget", budget), ("--budget-tokens", budget_tokens), ("--deadline", deadline)
+        ):  # fmt: skip
+            above_zero(option, value)
         found = resolve_crew(crew, settings, inline=inline, progress=notice)
         task = _typed(found, text)
         check_models(model, settings, found, inline=inline)
@@ -106,7 +115,8 @@ def run(
         _tell_docs(docs or (), found)
         started = found.start(
             task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
-            budget_usd=budget, deadline_s=deadline, settings=settings, progress=notice, notices=Notices(),
+            budget_usd=budget, budget_tokens=budget_tokens, deadline_s=deadline,
+            settings=settings, progress=notice, notices=Notices(),
         )  # fmt: skip
         if started.live_url:
             notice(f"watch it live: {started.live_url}")
@@ -148,14 +158,12 @@ def _typed(crew: Crew | LaunchedCrew, text: str) -> Any:
         ) from None
 
 
-def _check(model: str | None, budget: float | None, deadline: float | None, docs: Sequence[str]) -> None:
+def _check(model: str | None, docs: Sequence[str]) -> None:
     """Find what is wrong before anything is started for it."""
     from callsheet.models.catalogue import parse_model
 
     if model is not None:
         parse_model(model)
-    for option, value in (("--budget", budget), ("--deadline", deadline)):
-        above_zero(option, value)
     for path in docs:
         if not exists(path):
             raise DocumentError(
