@@ -1,8 +1,9 @@
 """`python -m benchmarks.chaos --kills 300`: kill every kind of process of a working crew, and count what was lost.
 
-Four campaigns share the kills. `cluster`: one actor, or the driver, at a time. `node`: all processes of the
+Five campaigns share the kills. `cluster`: one actor, or the driver, at a time. `node`: all processes of the
 cluster's one node. `alone`: a driver that has a Ray of its own, or its node. `inline`: a driver that is all there
-is, before, within, after and behind each of its journal writes. Runs are kept going all the while, and whoever was
+is, before, within, after and behind each of its journal writes. `storm`: actors of a cluster, without waiting for
+one to come back before the next is killed. Runs are kept going all the while, and whoever was
 asked decides by looking into the ledger. See `chaos_lab` for what is done and how it is judged.
 """
 
@@ -20,12 +21,12 @@ from typing import Any
 
 from benchmarks.chaos_lab.campaign import Campaign, Mode
 from benchmarks.chaos_lab.models import ModelServer
-from benchmarks.chaos_lab.schedule import KINDS, plan, sweep
+from benchmarks.chaos_lab.schedule import KINDS, plan, storm, sweep
 from benchmarks.chaos_lab.stage import Stage
 from benchmarks.chaos_lab.verdict import Verdict, judge, undisturbed
 from benchmarks.machine import machine
 
-SHARES = {"cluster": 64, "inline": 20, "alone": 10, "node": 6}
+SHARES = {"cluster": 60, "inline": 20, "alone": 8, "node": 4, "storm": 8}
 """Of a hundred kills, how many each part gets: a node's death takes ten times as long as an actor's."""
 
 
@@ -35,7 +36,7 @@ def campaign(folder: Path, part: str, seed: int, kills: int, kinds: Sequence[str
     def progress(line: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {part:<8}{line}", file=sys.stderr, flush=True)
 
-    mode: Mode = "cluster" if part == "node" else part  # type: ignore[assignment]
+    mode: Mode = "cluster" if part in ("node", "storm") else part  # type: ignore[assignment]
     single = [kind for kind in kinds if kind != "node"]
     plans = {
         "cluster": lambda: plan(seed, kills, single), "node": lambda: plan(seed, kills, ["node"]),
@@ -48,7 +49,7 @@ def campaign(folder: Path, part: str, seed: int, kills: int, kinds: Sequence[str
             run = Campaign(stage, server, mode=mode, in_flight=in_flight, progress=progress)
             run.open()
             try:
-                run.run(plans[part]())
+                run.storm(storm(seed, kills)) if part == "storm" else run.run(plans[part]())
             finally:
                 (folder / "log.json").write_text(json.dumps(run.log.to_dict(), indent=1))
                 (folder / "sightings.json").write_text(json.dumps([asdict(s) for s in server.sightings]))

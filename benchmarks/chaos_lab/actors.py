@@ -30,6 +30,8 @@ class Killed:
     pids: tuple[int, ...]
     at: float
     point: str = ""
+    up: float | None = None
+    """When its successor was up: what comes before that, the dead have sent."""
     working: int = 0
     """How many turns the process had; for a driver and a node, how many runs."""
     recovery_s: float | None = None
@@ -48,7 +50,7 @@ def kill_actor(stage: Stage, server: ModelServer, kill: Kill, tend: Callable[[],
 
     `tend` is called while waiting.
     """
-    label = _label(kill)
+    label = label_of(kill)
     # A process that has nothing to do is a poor victim; but after a while even that one is taken.
     deadline = time.monotonic() + AIM_TIMEOUT_S
     while not _at_work(stage, server, label, kill) and time.monotonic() < deadline:
@@ -77,12 +79,24 @@ def kill_actor(stage: Stage, server: ModelServer, kill: Kill, tend: Callable[[],
         again, moved = _wait_for_life(stage, label, birth, turns, place, tend)
     except ChaosError as error:
         return Killed(**told), f"after the death of {label} {kill.point}: {error}"
+    told["up"] = again.at
     if moved is None:
         return Killed(**told), ""
     return Killed(**told, recovery_s=max(0.0, moved - again.at), away_s=moved - at), ""
 
 
-def _label(kill: Kill) -> str:
+def strike(stage: Stage, kill: Kill) -> Killed | None:
+    """Kill one actor whatever it does, and wait for nothing; None if it is dead already."""
+    label = label_of(kill)
+    birth = stage.births()[label]
+    victim, at = Process.of(birth.pid), time.time()
+    if victim is None or not victim.kill():
+        return None
+    return Killed(kind=kill.kind, label=label, pids=(birth.pid,), at=at)
+
+
+def label_of(kill: Kill) -> str:
+    """The part that the kill is for."""
     if kill.kind in SINGLE:
         return kill.kind
     half = int(kill.choice * 2)

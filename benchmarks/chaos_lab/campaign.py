@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from benchmarks.chaos_lab.actors import Killed, kill_actor
+from benchmarks.chaos_lab.actors import Killed, kill_actor, strike
 from benchmarks.chaos_lab.models import ModelServer
 from benchmarks.chaos_lab.people import decide
 from benchmarks.chaos_lab.schedule import Kill
@@ -81,6 +81,31 @@ class Campaign:
             killed = self._make(kill)
             self.log.kills.append(killed)
             self._progress(f"{number:4} {killed.line}")
+        self.drain()
+
+    def storm(self, plan: Iterable[Kill]) -> None:
+        """Make the kills of the plan without waiting for anything to come back; then go on with what was given up.
+
+        A turn whose process dies three times without a record in between is given up: its run fails, and has to
+        end well when it is resumed.
+        """
+        made: list[Killed] = []
+        for kill in plan:
+            self.tend()
+            time.sleep(kill.delay_s)
+            killed = strike(self.stage, kill)
+            if killed is not None:
+                made.append(killed)
+                self._progress(f"{len(made):4} {killed.line}")
+        births = self.stage.all_births()
+        for killed in made:
+            later = [birth.at for birth in births if birth.label == killed.label and birth.at > killed.at]
+            self.log.kills.append(replace(killed, up=min(later, default=time.time())))
+        self.drain()
+        failed = [run["run_id"] for run in self.stage.journal.runs() if run["status"] == "failed"]
+        self._progress(f"given up, and resumed: {len(failed)}")
+        self._resume(failed)
+        until(lambda: all(self.stage.journal.status(run) != "failed" for run in failed), "resumed runs")
         self.drain()
 
     def drain(self) -> None:
@@ -267,4 +292,6 @@ class Campaign:
             return Killed(**told)
         first = min([*records(), time.time()])
         up = max([ready, *(birth.at for birth in self.stage.births().values() if birth.at < first)])
-        return Killed(**told, away_s=first - at, recovery_s=None if on_its_own else max(0.0, first - up))
+        return Killed(
+            **told, up=up, away_s=first - at, recovery_s=None if on_its_own else max(0.0, first - up)
+        )

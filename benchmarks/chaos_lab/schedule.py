@@ -38,6 +38,13 @@ def sweep(seed: int, kills: int) -> Iterator[Kill]:
         )
 
 
+def storm(seed: int, kills: int) -> Iterator[Kill]:
+    """Kills of single actors that do not wait for one another; three in a row may hit the same one."""
+    rng = random.Random(f"storm/{seed}")
+    for _ in range(kills):
+        yield Kill(kind=rng.choice(ACTORS), records=0, delay_s=rng.uniform(0.05, 1.5), choice=rng.random())
+
+
 def plan(seed: int, kills: int, kinds: Sequence[str] = KINDS) -> Iterator[Kill]:
     """That many kills, every kind as often as the others, no two of a kind together where there are several."""
     rng = random.Random(f"chaos/{seed}")

@@ -167,10 +167,11 @@ class Stage:
 
     def births(self) -> dict[str, Birth]:
         """The last process that came up as each part."""
-        found = (
-            Birth(line["label"], line["pid"], line["at"]) for line in lines(self.folder / "births.jsonl")
-        )
-        return {birth.label: birth for birth in found}
+        return {birth.label: birth for birth in self.all_births()}
+
+    def all_births(self) -> list[Birth]:
+        """Every process that came up, in that order."""
+        return [Birth(line["label"], line["pid"], line["at"]) for line in lines(self.folder / "births.jsonl")]
 
     def ledger(self) -> list[dict[str, Any]]:
         """What the tools did, in the order in which they did it."""

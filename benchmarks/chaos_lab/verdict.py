@@ -20,9 +20,12 @@ CALM = "j99999"
 
 EXPLAINS = {
     "llm": ("agent", "replica", "gateway", "node"),
-    "tool": ("agent", "replica", "memory", "node"),
+    "tool": ("agent", "replica", "node"),
 }
 """Kills that may cost a call of that kind under way. The driver's is one of them where Ray ends with it."""
+
+KEPT_WITHIN_S = 2.0
+"""A call that was answered so long before a kill was finished: it should have been in the journal."""
 
 
 BAD = (
@@ -157,7 +160,7 @@ def _judge_models(
             verdict.repeated_model_calls.append(f"{what}: it was asked in different words")
         if requests[-1].arrived > kept["ended"]:
             verdict.repeated_model_calls.append(f"{what}: asked again after its reply was kept")
-        times = [request.arrived for request in requests]
+        times = [(request.arrived, request.answered) for request in requests]
         _explain(verdict.repeated_model_calls, verdict, "llm", what, times, kills)
 
 
@@ -187,7 +190,14 @@ def _judge_tools(
             continue
         if tool != "pay" and made[-1]["at"] > kept["ended"]:
             verdict.repeated_tool_calls.append(f"{what}: made again after its result was kept")
-        _explain(verdict.repeated_tool_calls, verdict, tool, what, [line["at"] for line in made], kills)
+        _explain(
+            verdict.repeated_tool_calls,
+            verdict,
+            tool,
+            what,
+            [(line["at"], line["at"]) for line in made],
+            kills,
+        )
     for (turn, tool, arguments), step in steps.items():
         if step["run_id"] in done and (step["run_id"], turn, tool, arguments) not in effects:
             verdict.missing_effects.append(f"{step['run_id']} {tool}({arguments}) has a result and no effect")
@@ -204,17 +214,20 @@ def _explain(
     verdict: Verdict,
     kind: str,
     what: str,
-    times: list[float],
+    times: list[tuple[float, float | None]],
     kills: list[Killed],
 ) -> None:
     """Between a call and the same call again there must be a kill that can have cost the first."""
     may = EXPLAINS["llm" if kind == "llm" else "tool"]
-    for first, again in itertools.pairwise(times):
+    for (first, answered), (again, _) in itertools.pairwise(times):
         causes = [
-            kill for kill in kills
-            if first - 0.1 <= kill.at <= again
+            kill
+            for kill in kills
+            if kill.at <= min(again, (answered or again) + KEPT_WITHIN_S)
+            # What a killed process has sent may arrive after its death, but not after its successor's birth.
+            and first <= max(kill.at, kill.up or 0.0)
             and (kill.kind in may or (kill.kind == "driver" and kill.label != "cluster"))
-        ]  # fmt: skip
+        ]
         if causes:
             verdict.in_flight_again[kind] = verdict.in_flight_again.get(kind, 0) + 1
         else:

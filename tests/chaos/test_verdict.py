@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,23 @@ def test_a_model_call_may_be_made_again_only_for_a_kill_that_can_have_cost_it(ev
     verdict = evidence.verdict()
     assert verdict.repeated_model_calls == []
     assert verdict.in_flight_again == {"llm": 1}
+
+
+def test_a_model_call_that_the_dead_had_sent_may_arrive_before_the_successor_is_up(
+    evidence: Evidence,
+) -> None:
+    evidence.sightings.append(Sighting(f"payer {JOB}/4", 0, "d", 10.15, 10.18))
+    evidence.log.kills.append(replace(killed("agent", 9.9), up=9.95))
+    assert len(evidence.verdict().repeated_model_calls) == 1
+    evidence.log.kills.append(replace(killed("agent", 9.9), up=10.05))
+    assert evidence.verdict().repeated_model_calls == []
+
+
+def test_a_model_call_answered_long_before_the_kill_was_finished(evidence: Evidence) -> None:
+    evidence.sightings[0] = Sighting(f"payer {JOB}/4", 0, "d", 5.0, 5.1)
+    evidence.sightings.append(Sighting(f"payer {JOB}/4", 0, "d", 10.15, 10.18))
+    evidence.log.kills.append(killed("agent", 8.0))
+    assert len(evidence.verdict().repeated_model_calls) == 1
 
 
 def test_a_model_call_after_its_reply_was_kept_is_told_whatever_was_killed(evidence: Evidence) -> None:
