@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from callsheet.core.canonical import from_json
-from callsheet.core.events import ENDED, RunStatus
+from callsheet.core.events import ENDED, KeepStep, RunStatus
 from callsheet.core.frozen import frozen
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import Envelope, Step, answers, is_question
@@ -170,6 +170,16 @@ def reservation_of(step: Step) -> Reservation:
     return Reservation(
         turn_id=step.turn_id, key=step.key, nth=step.nth, usd=worst.cost_usd, tokens=worst.tokens
     )
+
+
+def without_calls(state: RunState, steps: Iterable[Step]) -> tuple[RunState, tuple[KeepStep, ...]]:
+    """The state without the model calls that were under way, and how the journal comes to know that too."""
+    given_back = tuple(
+        KeepStep(step=replace(step, usage=None))
+        for step in steps
+        if step.state == "intent" and step.kind == "llm" and step.usage is not None
+    )
+    return state.after(state.open, reserved=(), waiting_calls=()), given_back
 
 
 def failure(root: Envelope, envelopes: Iterable[Envelope]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from callsheet.core.records import (
     answers,
     is_question,
 )
-from callsheet.core.state import RunState, failure, rebuild
+from callsheet.core.state import RunState, failure, rebuild, without_calls
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.protocol import ResumeRun, RunInfo
 
@@ -134,13 +134,13 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
     kept = [envelope for envelope in envelopes if envelope.id not in retired]
     state = rebuild(root, limits, "running", kept, steps, parked=waited)
     # The processes that made those calls are gone; whoever makes them again reserves again.
-    state = state.after(state.open, reserved=())
+    state, given_back = without_calls(state, steps)
     run = ActiveRun(state=state, record=record, info=run_info(record, limits))
     commands: tuple[Command, ...] = ()
     if item.reply is not None:
         run.state, commands = run_state.decide(state, answer(item, at))
     again = () if waited else run_state.take_up(run.state)
-    return Resumption(run, keep, (*commands, *again))
+    return Resumption(run, keep, (*given_back, *commands, *again))
 
 
 def take_waiting(journal: Journal, run_id: str, owner: str) -> ActiveRun | None:

@@ -42,7 +42,7 @@ from callsheet.core.ids import root_envelope_id, sent_envelope_id, step_key
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import PERSON, Envelope, Step, answers, ask_step, is_question
 from callsheet.core.run_state import decide, start
-from callsheet.core.state import RunState, failure, rebuild
+from callsheet.core.state import RunState, failure, rebuild, without_calls
 
 RUN = "run-000001"
 Place = tuple[str, int]
@@ -358,7 +358,8 @@ class World:
         self.keep(go_on)
         state = self.decided.state(parked=waited)
         self.used_before = max(self.used_before, state.usage.cost_usd)
-        self.state = state.after(state.open, reserved=())
+        self.state, given_back = without_calls(state, list(self.decided.steps.values()))
+        self.perform(given_back)
         if reply is not None:
             self.happen(finished(reply, at=6.0))
         if not waited:
@@ -550,7 +551,7 @@ class World:
             "nobody goes on"
         )
         budget = state.limits.budget_usd
-        if budget is not None and budget >= self.used_before:
+        if budget is not None and budget >= self.used_before:  # it can be resumed with less than it has used
             assert state.usage.cost_usd + sum(r.usd for r in state.reserved) <= budget + 1e-6
             running = [
                 reservation_of(call.intent).usd

@@ -119,7 +119,8 @@ async def test_what_others_do_meanwhile_goes_on_and_is_done_once(town: Town) -> 
 
     await town.launch(flow=flow, boss=ask_person, work=work)
     town.start()
-    await until(lambda: len(town.held()) == 1)  # flow and boss are parked
+    # Flow and boss are parked.
+    await until(lambda: len(town.journal.envelopes("run-000001")) == 4 and len(town.held()) == 1)
     go.set()
     question = await town.waiting()
     assert output(await town.resumed(reply=(question.id, YES))) == ["yes", "worked"]
