@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from callsheet.core.errors import SettingsError, unknown_name
 from callsheet.models.catalogue import PROVIDERS, base_url
+from callsheet.models.limits import parse_limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
     """Settings of the model gateway; times in seconds.
 
-    Raises UnknownNameError for a base URL of an unknown provider, and SettingsError for values that make
-    no sense.
+    Raises UnknownNameError for a base URL of an unknown provider or a limit on one, and SettingsError for
+    values that make no sense.
     """
 
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +33,10 @@ class GatewayConfig:
     """For APIs that demand a limit (Anthropic) where the request has none."""
     expects: str = ""
     """The provider whose SDK is imported at once, in a thread, and not only with its first call."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """What calls may use, by model, provider, crew or all (see models/limits.py): `Limits`, or tables of them."""
+    ledger_path: str = ""
+    """The file that keeps budgets by day and the last minute's use; empty: memory, for as long as the gateway."""
     trace_content: bool = True
     """Put messages, tools and arguments into spans. Off: counts, names and times only."""
 
@@ -39,6 +45,7 @@ class GatewayConfig:
             if provider not in PROVIDERS:
                 raise unknown_name("model provider", provider, tuple(PROVIDERS))
             base_url(PROVIDERS[provider], {}, self.base_urls)
+        object.__setattr__(self, "limits", parse_limits(self.limits))
         for name in (
             "request_timeout_s",
             "max_attempts",
