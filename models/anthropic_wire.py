@@ -1,7 +1,7 @@
 """The Messages form of requests and replies (Anthropic). Pure translation, both ways.
 
-Structured output goes by the API's own `output_config` where the model and the schema allow it, else by
-a tool that the model must call with the answer; the reply reads the same either way: a text of JSON.
+Structured output goes by the API's own `output_config` where the model and the schema allow it, else by a
+tool for the answer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from callsheet.models.anthropic_cache import mark_cached
 from callsheet.models.catalogue import ModelName
 from callsheet.models.messages import (
+    Image,
     Message,
     ModelReply,
     ModelRequest,
@@ -28,11 +30,22 @@ from callsheet.models.messages import (
     ToolSpec,
     Usage,
 )
-from callsheet.models.structured import anthropic_native, parse_schema
-from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields, unique_call_id
-
-ANSWER_TOOL = "give_structured_answer"
-"""The tool that stands for structured output where the API's own cannot be used."""
+from callsheet.models.structured import (
+    answered,
+    anthropic_native,
+    asked_by_tool,
+    asked_in_words,
+    parse_schema,
+)
+from callsheet.models.wire import (
+    arguments_object,
+    bad_reply,
+    call_id,
+    count,
+    extra_fields,
+    image_url,
+    unique_call_id,
+)
 
 _NO_NATIVE_OUTPUT = re.compile(r"^claude-(?:[123]|v1|instant|sonnet-4-(?:0|2)|opus-4-(?:0|2))")
 _STOPS: dict[str, Stop] = {
@@ -48,12 +61,19 @@ _STOPS: dict[str, Stop] = {
 def to_anthropic(request: ModelRequest, name: ModelName, default_max_tokens: int = 8192) -> dict[str, Any]:
     """The body to post to `/v1/messages`.
 
-    Raises ModelRequestError for extra fields that are no JSON object.
+    Raises ModelRequestError for extra fields that are no JSON object, and for images that are none.
     """
+    extra = extra_fields(request)
+    output = None
+    if request.output is not None:
+        if request.output_mode == "native" and not _NO_NATIVE_OUTPUT.match(name.model):
+            output = anthropic_native(request.output.schema)
+        if output is None:
+            request = _asked_otherwise(request, extra)
     body: dict[str, Any] = {
         "model": name.model,
         "max_tokens": request.max_tokens or default_max_tokens,
-        "messages": _turns(request.messages),
+        "messages": _turns(request.messages, name),
     }
     if system := _system(request.messages):
         body["system"] = system
@@ -61,29 +81,26 @@ def to_anthropic(request: ModelRequest, name: ModelName, default_max_tokens: int
         body["tools"] = anthropic_tools(request.tools)
         if request.tool_choice != "auto":
             body["tool_choice"] = _choice(request.tool_choice)
-    if request.output is not None:
-        native = None if _NO_NATIVE_OUTPUT.match(name.model) else anthropic_native(request.output.schema)
-        if native is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": native}}
-        else:
-            answer = {
-                "name": ANSWER_TOOL,
-                "description": f"Give the final answer. {request.output.description}".strip(),
-                "input_schema": {"type": "object", **parse_schema(request.output.schema)},
-            }
-            body["tools"] = [*body.get("tools", ()), answer]
-            if request.tool_choice in ("auto", "none") or not request.tools:
-                free = request.tools and request.tool_choice == "auto"
-                body["tool_choice"] = {"type": "any"} if free else {"type": "tool", "name": ANSWER_TOOL}
+    if output is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": output}}
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.stop:
         body["stop_sequences"] = list(request.stop)
-    extra = extra_fields(request)
     if "output_config" in extra and "output_config" in body and isinstance(extra["output_config"], dict):
         extra["output_config"] = {**body["output_config"], **extra["output_config"]}
     body.update(extra)
+    if "cache_control" not in extra:  # who sets it decides what is cached
+        mark_cached(body, request)
     return body
+
+
+def _asked_otherwise(request: ModelRequest, extra: dict[str, Any]) -> ModelRequest:
+    if request.output_mode == "prompt":
+        return asked_in_words(request)
+    thinking = extra.get("thinking")
+    thinks = isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+    return asked_by_tool(request, may_force=not thinks)
 
 
 @lru_cache(maxsize=256)
@@ -113,14 +130,14 @@ def _choice(choice: str) -> dict[str, Any]:
     return {"type": "tool", "name": choice}
 
 
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def _turns(messages: tuple[Message, ...], name: ModelName) -> list[dict[str, Any]]:
     # The API wants no two turns of one side in a row, results before text, and no empty turn.
     turns: list[tuple[str, list[dict[str, Any]]]] = []
     for message in messages:
         if message.role == "system":
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = [block for part in message.parts for block in _blocks(part)]
+        blocks = [block for part in message.parts for block in _blocks(part, name)]
         if not blocks:
             continue
         if turns and turns[-1][0] == role:
@@ -135,15 +152,22 @@ def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
 def _content(role: str, blocks: list[dict[str, Any]]) -> Any:
     if len(blocks) == 1 and blocks[0]["type"] == "text":
         return blocks[0]["text"]
-    if role == "user":
+    if role == "user" and len(blocks) > 1:
         blocks.sort(key=lambda block: block["type"] != "tool_result")
     return blocks
 
 
-def _blocks(part: Part) -> list[dict[str, Any]]:
+def _blocks(part: Part, name: ModelName) -> list[dict[str, Any]]:
     match part:
         case Text():
             return [{"type": "text", "text": part.text}] if part.text.strip() else []
+        case Image():
+            url = image_url(part, str(name))
+            if part.data:
+                source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+            else:
+                source = {"type": "url", "url": url}
+            return [{"type": "image", "source": source}]
         case ToolCall():
             arguments = arguments_object(part.arguments)
             return [{"type": "tool_use", "id": call_id(part.id), "name": part.name, "input": arguments}]
@@ -175,7 +199,7 @@ def from_anthropic(data: Any, request: ModelRequest, name: ModelName) -> ModelRe
     for block in content:
         if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
             raise bad_reply(name.provider, name.model, "has a content block without a type")
-        for part in _parts(block, name, as_answer=request.output is not None):
+        for part in answered(_parts(block, name), request):
             if isinstance(part, ToolCall):
                 taken = {call.id for call in parts if isinstance(call, ToolCall)}
                 parts.append(replace(part, id=unique_call_id(part.id, taken)))
@@ -189,12 +213,12 @@ def from_anthropic(data: Any, request: ModelRequest, name: ModelName) -> ModelRe
     usage = data.get("usage")
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")
-    answered = data.get("model")
+    model = data.get("model")
     return ModelReply(
         request_id=request.id,
         message=Message(role="assistant", parts=tuple(parts)),
         stop=stop,
-        model=f"{name.provider}/{answered if isinstance(answered, str) and answered else name.model}",
+        model=f"{name.provider}/{model if isinstance(model, str) and model else name.model}",
         usage=Usage(
             # The API counts cached tokens apart; ours are included.
             input_tokens=count(usage, "input_tokens") + read + written,
@@ -207,7 +231,7 @@ def from_anthropic(data: Any, request: ModelRequest, name: ModelName) -> ModelRe
     )
 
 
-def _parts(block: Mapping[str, Any], name: ModelName, *, as_answer: bool) -> list[Part]:
+def _parts(block: Mapping[str, Any], name: ModelName) -> list[Part]:
     kind = block["type"]
     if kind == "text" and isinstance(block.get("text"), str):
         text: list[Part] = [Text(text=block["text"])] if block["text"] else []
@@ -216,11 +240,12 @@ def _parts(block: Mapping[str, Any], name: ModelName, *, as_answer: bool) -> lis
             text.append(Opaque(provider="anthropic:citations", json=json.dumps(block["citations"])))
         return text
     if kind == "tool_use":
-        if not isinstance(block.get("name"), str) or not isinstance(block.get("input"), Mapping):
+        if not isinstance(block.get("name"), str) or not isinstance(block.get("input"), Mapping | str):
             raise bad_reply(name.provider, name.model, "has a tool call without a name or without arguments")
-        arguments = json.dumps(block["input"], ensure_ascii=False)
-        if as_answer and block["name"] == ANSWER_TOOL:
-            return [Text(text=arguments)]
+        # A text is what a streamed call holds that is no JSON: the model is told so, by whoever reads it.
+        arguments = block["input"]
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
         return [ToolCall(id=str(block.get("id") or "call"), name=block["name"], arguments=arguments)]
     if kind == "thinking" and isinstance(block.get("thinking"), str):
         signature = block.get("signature")

@@ -26,6 +26,13 @@ _TRY_AGAIN = re.compile(r"try again in\s+(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(
 _QUOTA = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_balance_too_low"}
 )
+# What an error inside of a reply or a stream means, by its code or type, where it has no status.
+_STATUS_OF = {
+    "overloaded_error": 529, "api_error": 500, "server_error": 500, "timeout_error": 504,
+    "rate_limit_error": 429, "rate_limit_exceeded": 429, "insufficient_quota": 429,
+    "billing_error": 402, "authentication_error": 401, "invalid_api_key": 401, "permission_error": 403,
+    "not_found_error": 404, "model_not_found": 404, "request_too_large": 413, "invalid_prompt": 400,
+}  # fmt: skip
 # The model wrote something that its own server could not read: another attempt writes something else.
 _BAD_GENERATION = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
 
@@ -214,8 +221,8 @@ def error_in_reply(
         if isinstance(status, int) and not isinstance(status, bool) and 400 <= status < 600:
             return status_error(info, model, status, {}, data, url=url, now=now, secret=secret)
     code, raw = error_detail(data)
-    if code == "overloaded_error":
-        return status_error(info, model, 529, {}, data, url=url, now=now, secret=secret)
+    if code in _STATUS_OF:
+        return status_error(info, model, _STATUS_OF[code], {}, data, url=url, now=now, secret=secret)
     detail = redact(raw, secret) or redact(code, secret) or "no message"
     return ModelReplyError(
         f"{info.name} answered with an error in place of a reply: {detail}",

@@ -15,6 +15,7 @@ from typing import Any
 
 from callsheet.models.catalogue import ModelName
 from callsheet.models.messages import (
+    Image,
     Message,
     ModelReply,
     ModelRequest,
@@ -29,8 +30,16 @@ from callsheet.models.messages import (
     ToolSpec,
     Usage,
 )
-from callsheet.models.structured import openai_strict, parse_schema
-from callsheet.models.wire import arguments_object, bad_reply, call_id, count, extra_fields, unique_call_id
+from callsheet.models.structured import answered, asked, openai_strict, parse_schema
+from callsheet.models.wire import (
+    arguments_object,
+    bad_reply,
+    call_id,
+    count,
+    extra_fields,
+    image_url,
+    unique_call_id,
+)
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MODES = frozenset({"auto", "none", "required"})
@@ -49,9 +58,10 @@ _MESSAGE_KEYS = frozenset(
 def to_openai(request: ModelRequest, name: ModelName) -> dict[str, Any]:
     """The body to post to `/chat/completions`.
 
-    Raises ModelRequestError for extra fields that are no JSON object.
+    Raises ModelRequestError for extra fields that are no JSON object, and for images that are none.
     """
     own = name.provider == "openai"
+    request = asked(request)
     body: dict[str, Any] = {
         "model": name.model,
         "messages": [item for message in request.messages for item in _message(message, own)],
@@ -71,6 +81,7 @@ def to_openai(request: ModelRequest, name: ModelName) -> dict[str, Any]:
     if request.stop:
         body["stop"] = list(request.stop)
     body.update(extra_fields(request))
+    body.pop("api", None)  # says which API is spoken: see openai_provider.py
     return body
 
 
@@ -107,15 +118,15 @@ def openai_format(output: OutputSpec) -> dict[str, Any]:
 def _message(message: Message, own: bool) -> list[dict[str, Any]]:
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     items: list[dict[str, Any]] = [
-        {"role": "tool", "tool_call_id": call_id(part.call_id, 40), "content": _result_text(part)}
+        {"role": "tool", "tool_call_id": call_id(part.call_id, 40), "content": result_text(part)}
         for part in results
     ]
-    texts = [part.text for part in message.parts if isinstance(part, Text)]
+    content = [part for part in message.parts if isinstance(part, Text | Image)]
     calls = message.tool_calls
-    if results and not texts and not calls:
+    if results and not content and not calls:
         return items
     role = "user" if message.role == "tool" else message.role
-    item: dict[str, Any] = {"role": role, "content": _content(texts, role)}
+    item: dict[str, Any] = {"role": role, "content": _content(content, role, message.text)}
     if calls:
         item["tool_calls"] = [
             {
@@ -128,21 +139,26 @@ def _message(message: Message, own: bool) -> list[dict[str, Any]]:
             }
             for call in calls
         ]
-        if not texts:
+        if not content:
             item["content"] = None
     if own and message.name and _NAME.fullmatch(message.name):
         item["name"] = message.name
     return [*items, item]
 
 
-def _content(texts: list[str], role: str) -> Any:
-    if len(texts) <= 1 or role == "assistant":
-        return "".join(texts)
-    return [{"type": "text", "text": text} for text in texts]
+def _content(parts: list[Text | Image], role: str, text: str) -> Any:
+    if role == "assistant" or not parts or (len(parts) == 1 and isinstance(parts[0], Text)):
+        return text
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, Text)
+        else {"type": "image_url", "image_url": {"url": image_url(part, "")}}
+        for part in parts
+    ]
 
 
-def _result_text(part: ToolResult) -> str:
-    # The API has no mark for a failed call, so the text says it.
+def result_text(part: ToolResult) -> str:
+    """A result's text; OpenAI's APIs have no mark for a failed call, so the text says it."""
     return (
         f"Error: {part.content}" if part.is_error and not part.content.startswith("Error") else part.content
     )
@@ -178,19 +194,21 @@ def from_openai(data: Any, request: ModelRequest, name: ModelName) -> ModelReply
         parts.append(Opaque(provider=f"{name.provider}:message", json=json.dumps(rest)))
     parts.extend(Opaque(provider=f"{name.provider}:choice", json=json.dumps(other)) for other in choices[1:])
 
+    found = tuple(answered(parts, request))
+    calls = [part for part in found if isinstance(part, ToolCall)]
     reason = choice.get("finish_reason")
     stop: Stop = _STOPS.get(reason if isinstance(reason, str) else "", "other")
     if calls and stop in ("end", "other"):  # a forced call ends with "stop"
         stop = "tool_calls"
     elif stop == "tool_calls" and not calls:
         stop = "end"
-    answered = data.get("model")
+    model = data.get("model")
     usage = data.get("usage")
     return ModelReply(
         request_id=request.id,
-        message=Message(role="assistant", parts=tuple(parts)),
+        message=Message(role="assistant", parts=found),
         stop="refusal" if isinstance(refusal, str) and refusal and stop == "end" else stop,
-        model=f"{name.provider}/{answered if isinstance(answered, str) and answered else name.model}",
+        model=f"{name.provider}/{model if isinstance(model, str) and model else name.model}",
         usage=Usage(
             input_tokens=count(usage, "prompt_tokens"),
             output_tokens=count(usage, "completion_tokens"),

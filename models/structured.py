@@ -1,15 +1,24 @@
-"""Whether a provider's own structured output takes a JSON schema, and in which form.
+"""How a model is asked for an answer that fits a schema, and which schemas a provider can enforce.
 
 Both providers guarantee the answer's form only for a subset of JSON Schema, and refuse the request for
 anything outside it. A schema within the subset is closed (`additionalProperties: false`, which both
 demand) and sent to be enforced; any other is sent as advice, and the answer is validated by the agent.
+
+Models without structured output of their own are given a tool to call with the answer, or are told the
+schema in words (`ModelRequest.output_mode`). The reply reads the same either way: a text of JSON.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+
+from callsheet.models.messages import Message, ModelRequest, OutputSpec, Part, Text, ToolCall, ToolSpec
+
+ANSWER_TOOL = "give_structured_answer"
+"""The tool that stands for structured output where there is none of the API's own."""
 
 _COMMON = frozenset(
     {
@@ -24,6 +33,70 @@ _OPENAI = _COMMON | {
 }  # fmt: skip
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
 _ANTHROPIC = _COMMON | {"default"}
+
+
+def asked_by_tool(request: ModelRequest, *, may_force: bool = True) -> ModelRequest:
+    """The request with a tool for the answer in place of `output`.
+
+    The model is made to call it, or one of the other tools where it may choose among them. `may_force=False`
+    leaves the choice to the model and tells it in words, for what does not go together with force (thinking).
+    """
+    if request.output is None:
+        return request
+    answer = ToolSpec(
+        name=ANSWER_TOOL,
+        description=f"Give the final answer. {request.output.description}".strip(),
+        schema=request.output.schema,
+    )
+    choice = request.tool_choice
+    if choice in ("auto", "none") or not request.tools:
+        choice = "required" if request.tools and choice == "auto" else ANSWER_TOOL
+    messages = request.messages
+    if not may_force:
+        choice = "auto"
+        messages = _told(messages, f"Give your final answer by calling {ANSWER_TOOL}.")
+    return replace(
+        request, output=None, tools=(*request.tools, answer), tool_choice=choice, messages=messages
+    )
+
+
+def asked_in_words(request: ModelRequest) -> ModelRequest:
+    """The request with the schema told to the model in place of `output`."""
+    if request.output is None:
+        return request
+    return replace(request, output=None, messages=_told(request.messages, _in_words(request.output)))
+
+
+def asked(request: ModelRequest) -> ModelRequest:
+    """The request as its `output_mode` says; the same one where the provider's own output is to be used."""
+    if request.output is None or request.output_mode == "native":
+        return request
+    return asked_by_tool(request) if request.output_mode == "tool" else asked_in_words(request)
+
+
+def answered(parts: list[Part], request: ModelRequest) -> list[Part]:
+    """The parts of a reply, with the answer as text where it was given by the tool for it."""
+    if request.output is None:
+        return parts
+    return [
+        Text(text=part.arguments) if isinstance(part, ToolCall) and part.name == ANSWER_TOOL else part
+        for part in parts
+    ]
+
+
+def _told(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    part = Text(text=text)
+    if messages and messages[0].role == "system":
+        return (replace(messages[0], parts=(*messages[0].parts, part)), *messages[1:])
+    return (Message(role="system", parts=(part,)), *messages)
+
+
+def _in_words(output: OutputSpec) -> str:
+    about = f" ({output.description})" if output.description else ""
+    return (
+        f"Give your final answer as one JSON value{about} and nothing else: no other text, no code fence. "
+        f"It must fit this JSON schema:\n{output.schema}"
+    )
 
 
 @lru_cache(maxsize=512)

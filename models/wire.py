@@ -1,20 +1,22 @@
-"""What both wire forms share: the extra fields of a request, and reading the numbers of a reply."""
+"""What the wire forms share: the extra fields of a request, images, and reading the numbers of a reply."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from callsheet.core.errors import ModelReplyError, ModelRequestError
-from callsheet.models.messages import ModelRequest
+from callsheet.models.messages import Image, ModelReply, ModelRequest
 
-# Ours to decide: the model that was routed to, and that the reply comes in one piece.
-_RESERVED = frozenset({"model", "messages", "stream", "stream_options"})
+# Ours to decide: the model that was routed to, what is said to it, and whether the reply comes in parts.
+_RESERVED = frozenset({"model", "messages", "input", "stream", "stream_options"})
 
 MAX_COUNT = 10**12
 """No reply has so many tokens; a broken server's number must not end up in sums, prices and spans."""
 
+_MEDIA_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 _NOT_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -36,7 +38,7 @@ def extra_fields(request: ModelRequest) -> dict[str, Any]:
         raise ModelRequestError(
             f"the extra fields of a model request may not set {', '.join(reserved)}",
             model=request.model,
-            hint="Remove it: the model is named by `model`, and replies are not streamed here.",
+            hint="Remove it: an agent names its model by `model`, and a reply is streamed where somebody reads along.",
         )
     return extra
 
@@ -80,6 +82,49 @@ def count(data: Any, *path: str) -> int:
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
     return data if isinstance(data, int) and not isinstance(data, bool) and 0 < data < MAX_COUNT else 0
+
+
+def image_url(image: Image, model: str) -> str:
+    """The address of an image, a `data:` one where it is given as data. Raises ModelRequestError for none."""
+    if image.data:
+        if not _MEDIA_TYPE.fullmatch(image.media_type):
+            raise ModelRequestError(
+                f"an image's media type is {image.media_type[:40]!r}",
+                model=model,
+                hint="Give the kind of image that the data is, such as image/png.",
+            )
+        return f"data:{image.media_type};base64,{image.data}"
+    if not image.url.startswith(("https://", "http://", "data:image/")):
+        raise ModelRequestError(
+            "an image has neither data nor an http or https address",
+            model=model,
+            hint="Give `data` in base64 with its media_type, or a `url` that the provider can reach.",
+        )
+    return image.url
+
+
+class Spoken:
+    """Hands the text of a reply on as it comes, and afterwards what of it did not come as text."""
+
+    def __init__(self, emit: Callable[[str], None]) -> None:
+        self._emit = emit
+        self._said: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self._said.append(text)
+        self._emit(text)
+
+    def finish(self, reply: ModelReply) -> ModelReply:
+        """The reply, whose text has then been emitted in full (an answer given by a tool call is no text at first)."""
+        said, text = "".join(self._said), reply.message.text
+        if len(text) > len(said) and text.startswith(said):
+            self._emit(text[len(said) :])
+        return reply
+
+
+def broken_stream(provider: str, model: str) -> ModelReplyError:
+    """The error for a stream that ended before the reply was whole."""
+    return bad_reply(provider, model, "ended before it was whole")
 
 
 def bad_reply(provider: str, model: str, what: str) -> ModelReplyError:

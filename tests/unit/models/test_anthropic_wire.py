@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callsheet.models.anthropic_wire import ANSWER_TOOL, anthropic_tools, from_anthropic, to_anthropic
+from callsheet.models.anthropic_wire import anthropic_tools, from_anthropic, to_anthropic
 from callsheet.models.catalogue import parse_model
 from callsheet.models.messages import (
     Message,
@@ -24,6 +24,7 @@ from callsheet.models.messages import (
     tool_results,
     user,
 )
+from callsheet.models.structured import ANSWER_TOOL
 
 NEW = "anthropic/claude-sonnet-4-5"
 OLD = "anthropic/claude-3-5-haiku-20241022"
