@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,6 +112,19 @@ def down(home: Home = None) -> None:
     if process is not None and stop_phoenix(process):
         ended.append("Phoenix")
     notice(f"{' and '.join(ended)} ended." if ended else "Nothing of callsheet's was running here.")
+    if "Ray" in ended:
+        _tell_cut_off(settings)
+
+
+def _tell_cut_off(settings: Settings) -> None:
+    """Say so where runs were under way; a journal that cannot be read is no reason not to end things."""
+    with contextlib.suppress(InfrastructureError), reading(settings) as journal:
+        left = [] if journal is None else journal.orphans()
+        if left:
+            runs = "1 run was" if len(left) == 1 else f"{len(left)} runs were"
+            notice(
+                f"{runs} cut off: the next `callsheet up`, or `callsheet resume --all`, goes on where it was."
+            )
 
 
 def status(as_json: Json = False, address: Address = None, home: Home = None) -> None:
