@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from callsheet.models.messages import (
+    Image,
     Message,
     ModelRequest,
     Opaque,
@@ -21,7 +22,7 @@ from callsheet.models.messages import (
 
 _OURS = {
     "model", "messages", "tools", "tool_choice", "temperature", "max_tokens", "max_completion_tokens",
-    "stop", "stop_sequences", "system", "stream", "response_format", "output_config",
+    "stop", "stop_sequences", "system", "stream", "stream_options", "response_format", "output_config",
 }  # fmt: skip
 
 
@@ -31,6 +32,8 @@ class InexpressibleError(Exception):
 
 def as_request(body: dict[str, Any], api: str, provider: str) -> ModelRequest:
     """The recorded body as the request that an agent would have made."""
+    if api == "responses":
+        return _as_responses_request(body, provider)
     openai = api == "chat.completions"
     messages = [
         m for item in body["messages"] for m in (_from_openai(item) if openai else _from_anthropic(item))
@@ -95,9 +98,66 @@ def _texts(content: Any) -> list[Part]:
         return []
     if isinstance(content, str):
         return [Text(text=content)]
-    if any(block["type"] != "text" for block in content):
-        raise InexpressibleError("images in a message")
-    return [Text(text=block["text"]) for block in content]
+    return [_text_or_image(block) for block in content]
+
+
+def _text_or_image(block: dict[str, Any]) -> Part:
+    if "text" in block:
+        return Text(text=block["text"])
+    if block["type"] == "image_url":
+        return _image(block["image_url"]["url"])
+    if block["type"] == "input_image":
+        return _image(block["image_url"])
+    if block["type"] == "image":
+        source = block["source"]
+        return Image(
+            media_type=source.get("media_type", ""), data=source.get("data", ""), url=source.get("url", "")
+        )
+    raise InexpressibleError(f"a {block['type']} in a message")
+
+
+def _image(url: str) -> Image:
+    if not url.startswith("data:"):
+        return Image(url=url)
+    kind, _, data = url.removeprefix("data:").partition(";base64,")
+    return Image(media_type=kind, data=data)
+
+
+def _as_responses_request(body: dict[str, Any], provider: str) -> ModelRequest:
+    messages: list[Message] = []
+    if body.get("instructions"):
+        messages.append(Message(role="system", parts=(Text(text=body["instructions"]),)))
+    items = body["input"]
+    for item in [{"role": "user", "content": items}] if isinstance(items, str) else items:
+        match item.get("type", "message"):
+            case "message":
+                messages.append(Message(role=item["role"], parts=tuple(_texts(item["content"]))))
+            case "function_call":
+                call = ToolCall(id=item["call_id"], name=item["name"], arguments=item["arguments"])
+                messages.append(Message(role="assistant", parts=(call,)))
+            case "function_call_output":
+                result = ToolResult(call_id=item["call_id"], name="", content=item["output"])
+                messages.append(Message(role="tool", parts=(result,)))
+            case other:
+                raise InexpressibleError(f"an item of type {other}")
+    extra = {
+        key: body[key] for key in body if key not in {*_OURS, "input", "instructions", "store", "include"}
+    }
+    return ModelRequest(
+        id="recorded",
+        model=f"{provider}/{body['model']}",
+        messages=tuple(messages),
+        tools=tuple(
+            ToolSpec(
+                name=tool["name"],
+                description=tool.get("description", ""),
+                schema=json.dumps(tool["parameters"]),
+            )
+            for tool in body.get("tools", ())
+        ),
+        temperature=body.get("temperature"),
+        extra=json.dumps({**extra, "api": "responses"}),
+    )
 
 
 def _from_openai(item: dict[str, Any]) -> list[Message]:
@@ -146,6 +206,9 @@ def _from_anthropic(item: dict[str, Any]) -> list[Message]:
 def meaning(body: dict[str, Any]) -> dict[str, Any]:
     """The body without what changes nothing: defaults written out, one text as a list, null for nothing."""
     body = copy.deepcopy(body)
+    if "input" in body:
+        return _meaning_of_responses(body)
+    body.pop("stream_options", None)  # whether tokens are counted in a stream changes no answer
     for key, default in (
         ("stream", False),
         ("n", 1),
@@ -176,6 +239,22 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
             message.pop("name", None)  # the call's id says it
         for call in message.get("tool_calls") or ():
             call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return body
+
+
+def _meaning_of_responses(body: dict[str, Any]) -> dict[str, Any]:
+    for key in ("stream", "store", "include"):  # who keeps the conversation changes no answer
+        body.pop(key, None)
+    if isinstance(body["input"], str):
+        body["input"] = [{"role": "user", "content": body["input"]}]
+    for item in body["input"]:
+        for key in ("id", "status"):
+            item.pop(key, None)
+        for block in item["content"] if isinstance(item.get("content"), list) else ():
+            block.setdefault("detail", "auto")
+    for tool in body.get("tools", ()):
+        tool.pop("strict", None)
+        tool.setdefault("description", "")
     return body
 
 

@@ -45,6 +45,8 @@ STOPS = {
 # What each recorded error must become: its class, whether it is tried again, and the wait it asks for.
 ERRORS: dict[tuple[str, int], tuple[type[ModelError], bool]] = {
     ("openai", 400): (ModelRequestError, False),
+    ("openai", 401): (ModelAuthError, False),
+    ("openai", 429): (ModelRateLimitError, False),  # the quota is used up, which no wait mends
     ("anthropic", 400): (ModelRequestError, False),
     ("anthropic", 401): (ModelAuthError, False),
     ("anthropic", 404): (ModelRequestError, False),
@@ -54,13 +56,16 @@ ERRORS: dict[tuple[str, int], tuple[type[ModelError], bool]] = {
 }
 
 
+APIS = ("chat.completions", "responses", "messages")
+
+
 def exchanges() -> list[dict[str, Any]]:
     lines = data_file("llm_exchanges/exchanges.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def in_scope(row: dict[str, Any]) -> bool:
-    return row["api"] in ("chat.completions", "messages") and not row["stream"]
+    return row["api"] in APIS and not row["stream"]
 
 
 def provider_of(row: dict[str, Any]) -> str:
@@ -75,17 +80,22 @@ def gateway_for(provider: str, server: ModelServer, **settings: Any) -> Gateway:
     return Gateway(config, environ=environ)
 
 
+def request_of(row: dict[str, Any]) -> tuple[ModelRequest, bool]:
+    """The request that was recorded, or another one where none was, or none that can be said."""
+    try:
+        if row["request"] is None:
+            raise InexpressibleError("not recorded")
+        return as_request(row["request"], row["api"], provider_of(row)), True
+    except InexpressibleError:
+        model = (row["request"] or {"model": "some-model"})["model"]
+        extra = '{"api":"responses"}' if row["api"] == "responses" else "{}"
+        name = f"{provider_of(row)}/{model}"
+        return ModelRequest(id="plain", model=name, messages=(user("hello"),), extra=extra), False
+
+
 async def exchange(row: dict[str, Any]) -> tuple[ModelReply | ModelError, dict[str, Any] | None]:
     """The reply or error to a recorded answer, and the body that was sent (None: not expressible)."""
-    try:
-        request = as_request(row["request"], row["api"], provider_of(row))
-    except InexpressibleError:
-        request = ModelRequest(
-            id="plain", model=f"{provider_of(row)}/{row['request']['model']}", messages=(user("hello"),)
-        )
-        expressible = False
-    else:
-        expressible = True
+    request, expressible = request_of(row)
     text = row.get("response_text")
     answer = Answer(row["status"], row.get("response_json"), text, row["response_headers"])
     async with serving(answer) as server:
@@ -148,11 +158,36 @@ def check_anthropic(reply: ModelReply, data: dict[str, Any]) -> None:
     assert reply.response_id == data["id"]
 
 
+def check_responses(reply: ModelReply, data: dict[str, Any]) -> None:
+    items = data["output"]
+    blocks = [block for item in items if item["type"] == "message" for block in item["content"]]
+    assert reply.message.text == "".join(block["text"] for block in blocks)
+    assert [(call.id, call.name, call.arguments) for call in reply.message.tool_calls] == [
+        (item["call_id"], item["name"], item["arguments"]) for item in items if item["type"] == "function_call"
+    ]
+    kept = [json.loads(part.json) for part in reply.message.parts if isinstance(part, Opaque)]
+    assert [item["encrypted_content"] for item in kept if item.get("type") == "reasoning"] == [
+        item["encrypted_content"] for item in items if item["type"] == "reasoning"
+    ]
+    assert reply.stop == ("tool_calls" if reply.message.tool_calls else "end")
+    usage = data["usage"]
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (
+        usage["input_tokens"],
+        usage["output_tokens"],
+    )
+    assert reply.usage.reasoning_tokens == usage["output_tokens_details"]["reasoning_tokens"]
+    assert reply.model.endswith("/" + data["model"])
+    assert reply.response_id == data["id"]
+
+
+CHECKS = {"chat.completions": check_openai, "responses": check_responses, "messages": check_anthropic}
+
+
 async def check(row: dict[str, Any]) -> str:
     """Check one exchange; returns whether its request was comparable."""
     result, sent = await exchange(row)
     data = row.get("response_json") or {}
-    if row["status"] >= 400 or "error" in data:
+    if row["status"] >= 400 or data.get("error"):
         expected, retryable = ERRORS[(row["provider"], row["status"])]
         assert type(result) is expected, result
         assert isinstance(result, ModelError)
@@ -163,10 +198,7 @@ async def check(row: dict[str, Any]) -> str:
             assert result.retry_after_s == float(row["response_headers"]["retry-after"])
     else:
         assert isinstance(result, ModelReply), result
-        if row["api"] == "chat.completions":
-            check_openai(result, data)
-        else:
-            check_anthropic(result, data)
+        CHECKS[row["api"]](result, data)
         assert reply_from_data(json.loads(json.dumps(reply_to_data(result)))) == result
     if sent is None:
         return "request not expressible"
