@@ -79,15 +79,13 @@ def decide(state: RunState, event: Event) -> Decision:
     return handler(state, event)
 
 
-def take_up(state: RunState) -> tuple[Command, ...]:
-    """What gets a run going again whose state was rebuilt: each turn that is neither parked nor a person's."""
-    turns = [turn for turn in state.open.values() if not turn.parked and not is_question(turn.envelope)]
-    again: list[Command] = []
-    for turn in turns:
-        again.append(DeliverAgain(turn_id=turn.envelope.id))
-        if state.questions:
-            again.append(Park(turn_id=turn.envelope.id, receiver=turn.envelope.receiver))
-    return tuple(again)
+def begin_again(state: RunState) -> Decision:
+    """What gets a run going again that was rebuilt with all its turns parked: its flow is.
+
+    Each other turn follows when its asker asks for it again; what an edited flow asks for no more is not done.
+    """
+    root = state.open[state.root.id]
+    return _unparked(state, root)
 
 
 # --- what each event does to a run that is going on ---------------------------------------------------
@@ -96,8 +94,11 @@ def take_up(state: RunState) -> tuple[Command, ...]:
 def _message_sent(state: RunState, event: MessageSent) -> Decision:
     envelope = event.envelope
     asker = state.open.get(envelope.cause)
-    if asker is None or envelope.id in state.open:
+    if asker is None:
         return state, ()
+    known = state.open.get(envelope.id)
+    if known is not None:
+        return _unparked(state, known) if known.parked else (state, ())
     place = envelope.step_key, envelope.step_nth
     if place in asker.done:
         return state, (Recall(turn_id=envelope.cause, key=place[0], nth=place[1]),)
@@ -293,6 +294,12 @@ def _parks(turns: Mapping[str, OpenTurn]) -> list[Park]:
 def _told_again(turn: OpenTurn) -> tuple[Command, ...]:
     """A turn wants to begin what has a result by now: a process that was thought to be gone has brought it."""
     return (DeliverAgain(turn_id=turn.envelope.id),)
+
+
+def _unparked(state: RunState, turn: OpenTurn) -> Decision:
+    """The turn is given to its receiver again."""
+    taken = OpenTurn(envelope=turn.envelope, done=turn.done, model_calls=turn.model_calls)
+    return state.after({**state.open, turn.envelope.id: taken}), _again(state, turn)
 
 
 def _again(state: RunState, turn: OpenTurn) -> tuple[Command, ...]:

@@ -132,15 +132,17 @@ def resume(journal: Journal, item: ResumeRun, owner: str, at: float) -> Resumpti
             at=at, source=record.source, retired=retired,
         )  # fmt: skip
     kept = [envelope for envelope in envelopes if envelope.id not in retired]
-    state = rebuild(root, limits, "running", kept, steps, parked=waited)
+    state = rebuild(root, limits, "running", kept, steps, parked=True)
     # The processes that made those calls are gone; whoever makes them again reserves again.
     state, given_back = without_calls(state, steps)
     run = ActiveRun(state=state, record=record, info=run_info(record, limits))
     commands: tuple[Command, ...] = ()
     if item.reply is not None:
         run.state, commands = run_state.decide(state, answer(item, at))
-    again = () if waited else run_state.take_up(run.state)
-    return Resumption(run, keep, (*given_back, *commands, *again))
+    if not waited:
+        run.state, again = run_state.begin_again(run.state)
+        commands = (*commands, *again)
+    return Resumption(run, keep, (*given_back, *commands))
 
 
 def take_waiting(journal: Journal, run_id: str, owner: str) -> ActiveRun | None:

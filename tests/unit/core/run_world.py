@@ -356,14 +356,15 @@ class World:
             book.status, book.limits, book.since = "running", limits or book.limits, book.since + 1
 
         self.keep(go_on)
-        state = self.decided.state(parked=waited)
+        state = self.decided.state(parked=True)
         self.used_before = max(self.used_before, state.usage.cost_usd)
         self.state, given_back = without_calls(state, list(self.decided.steps.values()))
         self.perform(given_back)
         if reply is not None:
             self.happen(finished(reply, at=6.0))
         if not waited:
-            self.perform(run_state.take_up(self.state))
+            self.state, again = run_state.begin_again(self.state)
+            self.perform(again)
         return True
 
     def cancel(self) -> None:

@@ -33,7 +33,7 @@ from callsheet.core.events import (
 from callsheet.core.ids import reply_envelope_id
 from callsheet.core.limits import Limits, RunUsage
 from callsheet.core.records import PERSON, Envelope, Step
-from callsheet.core.run_state import IllegalEventError, decide, start, take_up
+from callsheet.core.run_state import IllegalEventError, begin_again, decide, start
 from callsheet.core.state import RunState, failure, rebuild
 from tests.unit.core.run_world import RUN, ask, finished, llm, root
 
@@ -406,18 +406,21 @@ def test_a_flow_that_fails_by_a_limit_or_a_cancellation_ends_its_run_by_that_nam
 # --- taking up and resuming ------------------------------------------------------------------------------
 
 
-def test_a_run_that_is_taken_up_is_given_to_those_that_can_go_on() -> None:
+def test_a_run_that_is_resumed_begins_with_its_flow_and_the_rest_follows_when_it_is_asked_again() -> None:
     work = ask(ROOT, "work")
-    envelopes = [root(), work, QUESTION]
-    state = rebuild(root(), Limits(), "running", envelopes, [])
-    assert take_up(state) == (
-        DeliverAgain(turn_id=ROOT), Park(turn_id=ROOT, receiver="flow"),
-        DeliverAgain(turn_id=work.id), Park(turn_id=work.id, receiver="a"),
-    )  # fmt: skip
-    assert take_up(rebuild(root(), Limits(), "running", [root(), work], [])) == (
-        DeliverAgain(turn_id=ROOT), DeliverAgain(turn_id=work.id),
-    )  # fmt: skip
-    assert take_up(rebuild(root(), Limits(), "running", envelopes, [], parked=True)) == ()
+    unwanted = ask(ROOT, "unwanted")
+    state = rebuild(root(), Limits(), "running", [root(), work, unwanted], [], parked=True)
+    state, commands = begin_again(state)
+    assert commands == (DeliverAgain(turn_id=ROOT),)
+    state, commands = decide(state, MessageSent(envelope=work))
+    assert commands == (DeliverAgain(turn_id=work.id),)
+    assert decide(state, MessageSent(envelope=work)) == (state, ())
+    assert {id_ for id_, turn in state.open.items() if turn.parked} == {unwanted.id}
+
+
+def test_a_turn_that_is_begun_again_beside_an_open_question_is_to_be_parked() -> None:
+    state = rebuild(root(), Limits(), "running", [root(), QUESTION], [], parked=True)
+    assert begin_again(state)[1] == (DeliverAgain(turn_id=ROOT), Park(turn_id=ROOT, receiver="flow"))
 
 
 def reply(ask: Envelope, message: str | None = None) -> Envelope:
