@@ -51,6 +51,12 @@ def as_request(body: dict[str, Any], api: str, provider: str) -> ModelRequest:
         )
     elif form:
         extra["response_format"] = form
+    config = body.get("output_config") or {}
+    if config.get("format", {}).get("type") == "json_schema":
+        output = OutputSpec(name="output", schema=json.dumps(config["format"]["schema"]))
+        config = {key: value for key, value in config.items() if key != "format"}
+    if config:
+        extra["output_config"] = config
     choice, tools = _choice(body.get("tool_choice"), extra), []
     for tool in body.get("tools", ()):
         inner = tool.get("function") if openai else tool
