@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from callsheet.core.limits import Limits
 from callsheet.core.records import PERSON, Envelope, RunRecord
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.protocol import FLOW
+from callsheet.tracing.phoenix.identity import identity
 from tests.cli.crews import BLOCKED, LEDGER, NOTED
 from tests.cli.test_durable import Begin, Callsheet, held, kill, newest_run, noted
 from tests.cli.test_processes import wait_for
@@ -30,12 +32,27 @@ def test_a_run_whose_ray_died_with_its_driver_is_resumed(
     with begin("run", "ledger.py", "hello") as process:
         wait_for(process, "holding")
         kill(process)
+    run = cut_off_run(home)
     held.unlink()
-    ended = callsheet("resume", newest_run(home), "--json")
+    ended = callsheet("resume", run, "--json")
     assert ended.status == 0, ended.err
+    assert "starting Ray on this machine" in ended.err
     assert ended.data["output"] == "Noted note hello one. Noted note hello two."
     assert noted(folder) == NOTED
     assert (ended.data["usage"]["llm_calls"], ended.data["usage"]["tool_calls"]) == (4, 2)
+
+
+def cut_off_run(home: Path) -> str:
+    """The id of the only run that was cut off, once its Ray is gone too."""
+    journal = Journal(home / "journal.db")
+    try:
+        until = time.monotonic() + 60
+        while not (left := journal.orphans()):
+            assert time.monotonic() < until, "its Ray lives on"
+            time.sleep(0.05)
+        return left[0].run_id
+    finally:
+        journal.close()
 
 
 def left_on_ray(home: Path, run_id: str, source: dict[str, str], host: str = "ray") -> None:
@@ -90,3 +107,12 @@ def test_up_goes_on_with_what_was_cut_off_and_a_run_there_is_cancelled_from_anot
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(out)["status"] == "cancelled"
+    ray = callsheet("status", "--json").data["ray"]
+    ended = callsheet("down")
+    assert ended.status == 0
+    assert "2 runs were cut off" in ended.err  # those that could not go on
+    assert callsheet("status", "--json").data["ray"] is None
+    host, port = ray["address"].split(":")
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, int(port))) != 0
+    assert identity(ray["pid"]) is None
