@@ -10,7 +10,7 @@ only wait are parked; when all are, the run waits, and nothing of it is held any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from callsheet.core.budget import let_in, release, reserve, taken
@@ -23,7 +23,6 @@ from callsheet.core.events import (
     Command,
     DeadlinePassed,
     Deliver,
-    DeliverAgain,
     EndRun,
     Event,
     Grant,
@@ -43,6 +42,7 @@ from callsheet.core.events import (
     Wait,
 )
 from callsheet.core.ids import reply_envelope_id
+from callsheet.core.open_turns import again, close, parks, told_again, unparked
 from callsheet.core.records import Envelope, is_question
 from callsheet.core.state import OpenTurn, RunState
 from callsheet.core.stopping import limited, over_budget, stop
@@ -85,7 +85,7 @@ def begin_again(state: RunState) -> Decision:
     Each other turn follows when its asker asks for it again; what an edited flow asks for no more is not done.
     """
     root = state.open[state.root.id]
-    return _unparked(state, root)
+    return unparked(state, root)
 
 
 # --- what each event does to a run that is going on ---------------------------------------------------
@@ -98,7 +98,7 @@ def _message_sent(state: RunState, event: MessageSent) -> Decision:
         return state, ()
     known = state.open.get(envelope.id)
     if known is not None:
-        return _unparked(state, known) if known.parked else (state, ())
+        return unparked(state, known) if known.parked else (state, ())
     place = envelope.step_key, envelope.step_nth
     if place in asker.done:
         return state, (Recall(turn_id=envelope.cause, key=place[0], nth=place[1]),)
@@ -111,7 +111,7 @@ def _message_sent(state: RunState, event: MessageSent) -> Decision:
     keep = KeepEnvelope(envelope=envelope)
     if is_question(envelope):
         after = state.after(opened, turns=1, messages=1, questions=state.questions + 1)
-        return after, (keep, *_parks(opened))
+        return after, (keep, *parks(opened))
     after = state.after(opened, turns=1, messages=1)
     deliver = Deliver(envelope=envelope)
     if state.questions:
@@ -125,7 +125,7 @@ def _step_recorded(state: RunState, event: StepRecorded) -> Decision:
     if turn is None:
         return state, ()
     if step.place in turn.done:
-        return state, _told_again(turn) if step.state == "intent" else ()
+        return state, told_again(turn) if step.state == "intent" else ()
     keep = KeepStep(step=step)
     if step.state == "intent":
         receiver = turn.envelope.receiver
@@ -151,7 +151,7 @@ def _step_reserved(state: RunState, event: StepReserved) -> Decision:
     if turn is None:
         return state, ()
     if step.place in turn.done:
-        return state, _told_again(turn) if step.usage is not None else ()
+        return state, told_again(turn) if step.usage is not None else ()
     if step.usage is not None:
         return reserve(state, turn, step)
     after, commands = let_in(release(state, step.turn_id, step.place), step.ended)
@@ -168,7 +168,7 @@ def _turn_parked(state: RunState, event: TurnParked) -> Decision:
         return state, ()
     if any(place in turn.done for place in event.pending):
         # The answer was on its way to a process that holds the turn no more.
-        return state, _again(state, turn)
+        return state, again(state, turn)
     parked = OpenTurn(
         envelope=turn.envelope, done=turn.done, model_calls=turn.model_calls, parked=True
     )  # fmt: skip
@@ -200,7 +200,7 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
         reply_to=ask.id,
         at=event.at,
     )
-    left, cancels = _close(state.open, ask.id, "the turn that asked is over")
+    left, cancels = close(state.open, ask.id, "the turn that asked is over")
     if state.reserved or state.waiting_calls:
         state = state.without_reservations(state.open.keys() - left.keys())
     questions = sum(is_question(open_.envelope) for open_ in left.values()) if state.questions else 0
@@ -221,7 +221,7 @@ def _turn_finished(state: RunState, event: TurnFinished) -> Decision:
     after = state.after(left, messages=1, questions=questions)
     commands: tuple[Command, ...]
     if asker.parked:
-        commands = (keep, *cancels, *_again(after, asker))
+        commands = (keep, *cancels, *again(after, asker))
     else:
         resolve = Resolve(
             turn_id=ask.cause,
@@ -281,51 +281,6 @@ TRANSITIONS: dict[tuple[str, type], Handler] = {
 
 
 # --- helpers -----------------------------------------------------------------------------------------
-
-
-def _parks(turns: Mapping[str, OpenTurn]) -> list[Park]:
-    return [
-        Park(turn_id=id_, receiver=turn.envelope.receiver)
-        for id_, turn in turns.items()
-        if not turn.parked and not is_question(turn.envelope)
-    ]
-
-
-def _told_again(turn: OpenTurn) -> tuple[Command, ...]:
-    """A turn wants to begin what has a result by now: a process that was thought to be gone has brought it."""
-    return (DeliverAgain(turn_id=turn.envelope.id),)
-
-
-def _unparked(state: RunState, turn: OpenTurn) -> Decision:
-    """The turn is given to its receiver again."""
-    taken = OpenTurn(envelope=turn.envelope, done=turn.done, model_calls=turn.model_calls)
-    return state.after({**state.open, turn.envelope.id: taken}), _again(state, turn)
-
-
-def _again(state: RunState, turn: OpenTurn) -> tuple[Command, ...]:
-    again = DeliverAgain(turn_id=turn.envelope.id)
-    if not state.questions:
-        return (again,)
-    return again, Park(turn_id=turn.envelope.id, receiver=turn.envelope.receiver)
-
-
-def _close(
-    turns: Mapping[str, OpenTurn], turn_id: str, reason: str
-) -> tuple[dict[str, OpenTurn], tuple[CancelTurn, ...]]:
-    """The open turns without this one and all that work for it alone, and the orders to stop those."""
-    left = {id_: turn for id_, turn in turns.items() if id_ != turn_id}
-    cancels: list[CancelTurn] = []
-    closed = {turn_id}
-    found = True
-    while found:
-        found = False
-        for id_, turn in list(left.items()):
-            if turn.envelope.cause in closed:
-                closed.add(id_)
-                del left[id_]
-                cancels.append(CancelTurn(turn_id=id_, receiver=turn.envelope.receiver, reason=reason))
-                found = True
-    return left, tuple(cancels)
 
 
 def _status_of(error_body: str) -> RunStatus:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import random
 import time
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -24,6 +22,7 @@ from callsheet.core.events import MessageSent, StepRecorded, StepReserved
 from callsheet.core.ids import sent_envelope_id, step_key
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, Step
+from callsheet.runtime.dice import Dice
 from callsheet.runtime.lanes import Lane
 from callsheet.runtime.protocol import RunInfo
 from callsheet.runtime.services import Call
@@ -77,7 +76,6 @@ class Turn:
         """Whether nobody wants it any more."""
         self.under_way = 0
         """How many steps are being done; one that is held back is not."""
-        self._random: random.Random | None = None
         self.replayed = 0
         """How many steps came from the journal instead of being done."""
 
@@ -218,20 +216,15 @@ class Turn:
 
     def random(self) -> float:
         """A random number in [0, 1) that follows from the turn: a replay gets the same."""
-        if self._random is None:
-            self._random = random.Random(self._seed)  # noqa: S311
-        return self._random.random()
+        return self._dice.random()
 
     def uuid(self) -> str:
         """A new UUID that follows from the turn: a replay gets the same."""
-        self._counts["uuid"] += 1
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._seed}/{self._counts['uuid']}"))
+        return self._dice.uuid()
 
     @functools.cached_property
-    def _seed(self) -> str:
-        """The turn's id; in a fork, that of the turn it was copied from, whose numbers its kept steps have seen."""
-        forked = from_json(self.info.options).get("forked_from") or {}
-        return str(forked.get("seeds", {}).get(self.id, self.id))
+    def _dice(self) -> Dice:
+        return Dice(self.id, self.info.options)
 
     def speech(self) -> Speech:
         """For an answer in parts, to who follows the run."""
