@@ -327,3 +327,23 @@ def test_another_task_keeps_material_and_format_and_drops_the_repairs_of_the_old
         "output_format": body["output_format"],
     }
     assert (new.step_key, new.step_nth) == ("ask-k", 2)
+
+
+async def test_a_flow_that_throws_dice_finds_its_kept_steps_in_a_fork(bench: Bench) -> None:
+    crew = chain()
+
+    @crew.flow
+    async def flow(run: FlowRun, task: str) -> str:
+        first = await run.ask("clerk", f"{run.uuid()} {run.random()}")
+        return str(await run.ask("editor", f"{first} {run.uuid()} {run.random()}"))
+
+    gateway = bench.script(lambda request: f"{request.agent} of {prompt(request)}")
+    before = await bench.run(crew, "the order")
+    past = past_of(bench, before)
+    _, envelopes, steps = past
+    at = next(n.number for n in numbered(envelopes, steps) if n.record == steps[-1])
+    gateway.requests.clear()
+    forked = crew.fork(before.run_id, at, **bench.options())
+    assert [request.agent for request in gateway.requests] == ["editor"]
+    assert forked.output == before.output
+    assert crew.replay(forked.run_id, settings=bench.settings).same
