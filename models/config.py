@@ -37,6 +37,12 @@ class GatewayConfig:
     """What calls may use, by model, provider, crew or all (see models/limits.py): `Limits`, or tables of them."""
     ledger_path: str = ""
     """The file that keeps budgets by day and the last minute's use; empty: memory, for as long as the gateway."""
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What is known of models beyond the catalogue, by `provider/name`: see models/model_facts.py."""
+    breaker_failures: int = 8
+    """After so many failed attempts in a row a model is left alone for `breaker_pause_s`, then probed."""
+    breaker_pause_s: float = 15.0
+    """Doubles with each probe that fails, up to eight times this."""
     trace_content: bool = True
     """Put messages, tools and arguments into spans. Off: counts, names and times only."""
 
@@ -51,6 +57,8 @@ class GatewayConfig:
             "max_attempts",
             "max_wait_s",
             "default_max_tokens",
+            "breaker_failures",
+            "breaker_pause_s",
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}; it must be above 0")

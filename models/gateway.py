@@ -1,8 +1,8 @@
-"""The one place where models are called: it holds the keys, imports the SDKs, retries and counts.
+"""The one place where models are called: it holds the keys, routes, retries, keeps limits and counts.
 
-A plain async class; the runtime makes an actor of it, one a node. It keeps no state that a crash could
-lose: a call that fails with its process may or may not have been billed, and making it again is safe
-for everything but the bill.
+A plain async class; the runtime makes an actor of it, the one of its cluster. What limits have seen is in the
+ledger's file; else it keeps no state that a crash could lose: a call that fails with its process may or may
+not have been billed, and making it again is safe for everything but the bill.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, overload
 
 from callsheet import tracing
 from callsheet.core.errors import CallsheetError, CancelledError, ModelError
 from callsheet.models import prices
+from callsheet.models.call_log import CallLog
 from callsheet.models.catalogue import (
     PROVIDERS,
     ModelInfo,
@@ -30,30 +32,39 @@ from callsheet.models.catalogue import (
 )
 from callsheet.models.config import GatewayConfig
 from callsheet.models.embeddings import EmbedRequest
-from callsheet.models.llm_span import llm_span
+from callsheet.models.ledger import Ledger
+from callsheet.models.llm_span import llm_span, wait_spans
 from callsheet.models.messages import ModelReply, ModelRequest, Usage
-from callsheet.models.prices import check_budget, cost_usd
+from callsheet.models.model_facts import LISTED, ModelBook
+from callsheet.models.pipeline import Pipeline
+from callsheet.models.policy import PREFIX, ModelPolicy
+from callsheet.models.prices import check_budget
+from callsheet.models.provider import Emit, Provider
 from callsheet.models.quotes import Quote
-from callsheet.models.retry import RetryPolicy, with_retries
+from callsheet.models.router import Routing, StepNeeds, needs_of, no_model, route
 
 logger = logging.getLogger(__name__)
 
 OnCall = Callable[[ModelRequest, ModelReply | None, CallsheetError | None, float, float], None]
 
+__all__ = ["Exchanges", "Gateway", "ListModels", "Provider", "preload"]
 
-class Provider(Protocol):
-    """What answers model requests."""
 
-    async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
-        """One attempt at one request, to be given up at `deadline` (Unix time, s). Raises ModelError."""
+class Exchanges(Protocol):
+    """Answers kept from earlier calls: a cassette, a cache. The first that has one answers."""
+
+    name: str
+
+    def find(self, request: ModelRequest) -> ModelReply | None:
+        """The kept reply to the same request. One that must have it raises ModelRequestError."""
         ...
 
-    async def embed(self, request: EmbedRequest, deadline: float | None) -> list[list[float]]:
-        """One attempt at vectors, one for each text, in order. Raises ModelError."""
+    def keep(self, request: ModelRequest, reply: ModelReply) -> None:
+        """A model has answered: keep it, if it is to be kept."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Write what is left."""
         ...
 
 
@@ -70,6 +81,7 @@ def preload(provider: str) -> None:
     try:
         importlib.import_module(api)
         prices.preload()
+        ModelBook().known(provider)
     except Exception:  # the first call says what is wrong
         logger.debug("the SDK of %s could not be imported ahead of its use", provider, exc_info=True)
 
@@ -77,9 +89,10 @@ def preload(provider: str) -> None:
 class Gateway:
     """Answers model requests; see the module's text for what survives a crash (nothing needs to).
 
-    `environ` (default: this process's) is read once, for keys and addresses. `on_call` is told of every
-    call with its request, its reply or error, and its begin and end (Unix time, s); by default it emits
-    an LLM span. A failing `on_call` is logged and changes nothing.
+    `environ` (default: this process's) is read once, for keys and addresses. `exchanges` are asked before any
+    model is. `on_call` is told of every call with its request, its reply or error, and its begin and end (Unix
+    time, s); by default it emits an LLM span, and one for each wait. A failing `on_call` is logged and changes
+    nothing. `clock` (s, never backwards) is the circuit breakers'.
     """
 
     def __init__(
@@ -88,19 +101,25 @@ class Gateway:
         *,
         environ: Mapping[str, str] | None = None,
         on_call: OnCall | None = None,
+        exchanges: Sequence[Exchanges] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         source = os.environ if environ is None else environ
         wanted = {name for info in PROVIDERS.values() for name in (info.key_env, info.url_env) if name}
         self._environ = {name: source[name] for name in wanted if name in source}
         self._on_call = on_call
+        self._exchanges = tuple(exchanges)
         self._providers: dict[str, tuple[Provider, str]] = {}
-        self._policy = RetryPolicy(
-            max_attempts=config.max_attempts,
-            first_backoff_s=config.first_backoff_s,
-            max_backoff_s=config.max_backoff_s,
-            max_wait_s=config.max_wait_s,
+        self._book = ModelBook(config.models)
+        self._loaded: set[str] = set()
+        self._ledger = Ledger(
+            config.limits,
+            path=Path(config.ledger_path) if config.ledger_path else None,
+            max_pause_s=config.max_wait_s,
         )
+        self._pipeline = Pipeline(config, self._ledger, self._book, self._provider, clock=clock)
+        self._usable = tuple(i.provider for i in list_models(self._environ, config.base_urls) if i.available)
         if config.expects:
             threading.Thread(target=preload, args=(config.expects,), daemon=True).start()
 
@@ -127,58 +146,103 @@ class Gateway:
         if isinstance(request, ListModels):
             return list_models(self._environ, self.config.base_urls)
         if isinstance(request, EmbedRequest):
-            return await self._embed(request)
+            return await self._pipeline.embed(request)
         if isinstance(request, Quote):
-            return self._quote(request)
-        return await self._complete(request)
+            return await self._quote(request)
+        return await self._complete(request, None)
+
+    async def stream(self, request: Any, emit: Emit) -> Any:
+        """As `handle`, for a caller that reads along: `emit` gets the answer's text as it comes.
+
+        A None says that what was emitted does not count: the answer begins again. The answer itself is whole.
+        """
+        if isinstance(request, ModelRequest):
+            return await self._complete(request, emit)
+        return await self.handle(request)
 
     async def close(self) -> None:
-        """Close all connections. The gateway must not be used afterwards."""
+        """Close all connections, and write what the ledger has. The gateway must not be used afterwards."""
         providers, self._providers = self._providers, {}
         for provider, _ in providers.values():
             await provider.close()
+        for exchanges in self._exchanges:
+            await exchanges.close()
+        await self._ledger.close()
 
-    def _quote(self, quote: Quote) -> float | None:
-        name = parse_model(quote.model)
-        _, url = self._provider(name)
+    async def _quote(self, quote: Quote) -> float | None:
         usage = Usage(input_tokens=quote.input_tokens, output_tokens=quote.output_tokens)
-        return cost_usd(name, usage, api_url=url)
+        needs = StepNeeds(
+            abilities=quote.abilities, input_tokens=quote.input_tokens, max_tokens=quote.output_tokens
+        )
+        costs = []
+        for model in await self._models(quote.model, needs, CallLog()):
+            name = parse_model(model)
+            _, url = self._provider(name)
+            costs.append(self._book.cost(name, usage, api_url=url))
+        # Any of them may come to answer: the dearest counts.
+        return max((cost for cost in costs if cost is not None), default=None)
 
-    async def _embed(self, request: EmbedRequest) -> list[list[float]]:
-        provider, _ = self._provider(parse_model(request.model))
-        return await with_retries(lambda _: provider.embed(request, None), self._policy, None)
+    async def _models(self, wanted: str, needs: StepNeeds, log: CallLog) -> tuple[str, ...]:
+        """The models that a name or a policy's text stands for, best first. Raises UsageError for none."""
+        if not wanted.startswith(PREFIX):
+            await self._load((parse_model(wanted).provider,))
+            return (wanted,)
+        policy = ModelPolicy.from_text(wanted)
+        await self._load(LISTED)
+        routing: Routing = route(policy, needs, self._book, self._usable)
+        if not routing.choices:
+            raise no_model(policy, needs, routing)
+        log.policy = str(policy)
+        log.choices = tuple((choice.model, choice.why) for choice in routing.choices)
+        return tuple(choice.model for choice in routing.choices)
 
-    async def _complete(self, request: ModelRequest) -> ModelReply:
-        started = time.time()
-        attempts = 0
+    async def _load(self, providers: Sequence[str]) -> None:
+        for provider in providers:
+            if provider in LISTED and provider not in self._loaded:
+                await asyncio.to_thread(self._book.known, provider)  # half a second, once
+                self._loaded.add(provider)
+
+    async def _complete(self, request: ModelRequest, emit: Emit | None) -> ModelReply:
+        started, log = time.time(), CallLog()
         try:
-            name = parse_model(request.model)
-            provider, url = self._provider(name)
-            check_budget(request, name, url)
-
-            async def attempt(number: int) -> ModelReply:
-                nonlocal attempts
-                attempts = number
-                return await provider.complete(request, request.deadline)
-
-            reply = await with_retries(attempt, self._policy, request.deadline)
+            reply = self._kept(request, log)
+            if reply is None:
+                reply = await self._answer(request, log, emit)
+            elif emit is not None and reply.message.text:
+                emit(reply.message.text)
         except CallsheetError as error:
             if isinstance(error, ModelError) and request.run_id and not error.run_id:
                 error = _with_run(error, request.run_id)
-            self._report(request, None, error, started, attempts)
+            self._report(request, None, error, started, log)
             raise error from None
         except asyncio.CancelledError:
-            self._report(request, None, CancelledError("the call was given up"), started, attempts)
+            self._report(request, None, CancelledError("the call was given up"), started, log)
             raise
-        ended = time.time()
-        answered = reply.model.partition("/")[2]
-        reply = replace(
-            reply,
-            cost_usd=cost_usd(name, reply.usage, answered=answered, api_url=url),
-            elapsed_s=ended - started,
-            attempts=attempts,
-        )
-        self._report(request, reply, None, started, attempts)
+        reply = replace(reply, elapsed_s=time.time() - started, attempts=max(log.attempts, 1))
+        self._report(request, reply, None, started, log)
+        return reply
+
+    def _kept(self, request: ModelRequest, log: CallLog) -> ModelReply | None:
+        for exchanges in self._exchanges:
+            reply = exchanges.find(request)
+            if reply is not None:
+                log.kept = exchanges.name
+                return replace(reply, request_id=request.id)
+        return None
+
+    async def _answer(self, request: ModelRequest, log: CallLog, emit: Emit | None) -> ModelReply:
+        models = request.candidates
+        if not models:
+            needs = needs_of(request) if request.model.startswith(PREFIX) else StepNeeds()
+            models = await self._models(request.model, needs, log)
+            if log.policy and ModelPolicy.from_text(request.model).max_usd_per_call is not None:
+                request = replace(request, max_tokens=needs.output_tokens)  # or the price would not hold
+        if request.budget_usd is not None:
+            name = parse_model(models[0])
+            check_budget(request, name, self._provider(name)[1])
+        reply = await self._pipeline.answer(request, models, log, emit)
+        for exchanges in self._exchanges:
+            exchanges.keep(request, reply)
         return reply
 
     def _provider(self, name: ModelName) -> tuple[Provider, str]:
@@ -195,7 +259,8 @@ class Gateway:
         from callsheet.models.sdk_client import SdkClient
 
         url = base_url(info, self._environ, self.config.base_urls)
-        client = SdkClient(info, url, self._environ.get(info.key_env, "").strip(), self.config)
+        key = self._environ.get(info.key_env, "").strip()
+        client = SdkClient(info, url, key, self.config, on_headers=self._learn)
         if info.api == "anthropic":
             from callsheet.models.anthropic_provider import AnthropicProvider
 
@@ -204,30 +269,26 @@ class Gateway:
 
         return OpenAIProvider(client), url
 
+    def _learn(self, model: str, status: int, headers: Mapping[str, str]) -> None:
+        self._ledger.learn(model, headers)
+
     def _report(
         self,
         request: ModelRequest,
         reply: ModelReply | None,
         error: CallsheetError | None,
         started: float,
-        attempts: int,
+        log: CallLog,
     ) -> None:
         ended = time.time()
         try:
             if self._on_call is not None:
                 self._on_call(request, reply, error, started, ended)
             elif request.run_id and tracing.is_enabled():  # a call outside of any run belongs to no trace
-                tracing.emit(
-                    llm_span(
-                        request,
-                        reply,
-                        error,
-                        started,
-                        ended,
-                        content=self.config.trace_content,
-                        attempts=max(attempts, 1),
-                    )
-                )
+                content = self.config.trace_content
+                for wait in wait_spans(request, log):
+                    tracing.emit(wait)
+                tracing.emit(llm_span(request, reply, error, started, ended, content=content, log=log))
         except Exception:
             logger.warning("a model call could not be reported", exc_info=True)
 

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from callsheet.core.errors import CallsheetError
+from callsheet.models.call_log import CallLog
 from callsheet.models.messages import Message, ModelReply, ModelRequest, Text, ToolCall, ToolResult, Usage
-from callsheet.tracing import LlmSpan
+from callsheet.tracing import LlmSpan, WaitSpan
 
 
 def llm_span(
@@ -18,11 +19,15 @@ def llm_span(
     ended: float,
     *,
     content: bool = True,
-    attempts: int = 1,
+    log: CallLog | None = None,
 ) -> LlmSpan:
-    """The `LlmSpan` of a call; times in Unix seconds. `content=False` leaves out messages and tools."""
+    """The `LlmSpan` of a call; times in Unix seconds. `content=False` leaves out messages and tools.
+
+    What happened on its way (`log`) is in the span's notes.
+    """
+    log = CallLog() if log is None else log
     usage = reply.usage if reply is not None else Usage()
-    model = reply.model if reply is not None else request.model
+    model = reply.model if reply is not None else _asked(request, log)
     inputs = [item for message in request.messages for item in span_messages(message)]
     outputs = span_messages(reply.message) if reply is not None else []
     return LlmSpan(
@@ -32,7 +37,7 @@ def llm_span(
         agent=request.agent,
         crew=request.crew,
         model=model,
-        provider=request.model.partition("/")[0],
+        provider=model.partition("/")[0],
         input_messages=tuple(inputs) if content else (),
         output_message=outputs[0] if content and outputs else None,
         tools=tuple(
@@ -49,11 +54,36 @@ def llm_span(
         reasoning_tokens=usage.reasoning_tokens,
         cost_usd=reply.cost_usd if reply is not None else None,
         stop=reply.stop if reply is not None else "",
-        attempts=reply.attempts if reply is not None else attempts,
+        attempts=reply.attempts if reply is not None else max(log.attempts, 1),
+        notes=log.data(),
         error=None if error is None else f"{type(error).__name__}: {error}",
         started=started,
         ended=ended,
     )
+
+
+def wait_spans(request: ModelRequest, log: CallLog) -> list[WaitSpan]:
+    """A span for each time that the call waited for a limit or a circuit breaker."""
+    return [
+        WaitSpan(
+            run_id=request.run_id,
+            parent_span_id=request.parent_span_id,
+            session_id=request.session_id,
+            agent=request.agent,
+            name=wait.model,
+            reason=wait.reason,
+            started=wait.started,
+            ended=wait.ended,
+        )
+        for wait in log.waits
+    ]
+
+
+def _asked(request: ModelRequest, log: CallLog) -> str:
+    """The model that was asked last, where none has answered."""
+    if log.failures:
+        return log.failures[-1].model
+    return log.choices[0][0] if log.choices else request.model
 
 
 def span_messages(message: Message) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from callsheet.models.messages import ModelRequest, Text, ToolCall, ToolResult
+from callsheet.models.messages import Image, ModelRequest, Text, ToolCall, ToolResult
 
 OUTPUT_TOKENS = 4096
 """What an answer may have at most in a run with a budget, where the agent's `max_tokens` does not say."""
@@ -25,13 +25,22 @@ TOOLS_TOKENS = 600
 """For what a provider adds to the prompt when tools are offered (Anthropic says up to 530)."""
 
 
+IMAGE_TOKENS = 3000
+"""For a picture: large ones are scaled down by the providers, to some 1,600 tokens and in tiles a little more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """Asks the gateway what so many tokens of a model cost: USD, or None where no price is known."""
+    """Asks the gateway what so many tokens of a model cost: USD, or None where no price is known.
+
+    Of a policy (its text in place of a model), it is the most that any model it may come to would cost.
+    """
 
     model: str
     input_tokens: int
     output_tokens: int
+    abilities: frozenset[str] = frozenset()
+    """What the step needs of its model, where a policy picks it."""
 
 
 def most_input_tokens(request: ModelRequest) -> int:
@@ -52,6 +61,8 @@ def most_input_tokens(request: ModelRequest) -> int:
                 tokens += _most(part.content)
             elif isinstance(part, ToolCall):
                 tokens += _most(part.arguments) + _most(part.name)
+            elif isinstance(part, Image):
+                tokens += IMAGE_TOKENS
             else:
                 tokens += _most(repr(part))
     return math.ceil(tokens)

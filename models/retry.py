@@ -54,13 +54,15 @@ async def with_retries(
     policy: RetryPolicy,
     deadline: float | None,
     *,
+    on_failure: Callable[[ModelError, float | None], None] | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     draw: Callable[[], float] = random.random,
 ) -> T:
     """Await `call(attempt)` until it succeeds or is not worth another attempt.
 
-    `deadline` is Unix time in seconds. Raises the last ModelError; its message says how often was tried.
+    `deadline` is Unix time in seconds. `on_failure` is told of each failure, and of the wait (s) that follows it or
+    None. Raises the last ModelError; its message says how often was tried.
     """
     attempt = 0
     while True:
@@ -70,6 +72,8 @@ async def with_retries(
         except ModelError as error:
             left = None if deadline is None else deadline - clock()
             wait = wait_before_retry(policy, attempt, error, left, draw())
+            if on_failure is not None:
+                on_failure(error, wait)
             if wait is None:
                 if attempt > 1:
                     error.message = f"{error.message} (after {attempt} attempts)"

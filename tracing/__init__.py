@@ -24,6 +24,7 @@ from callsheet.tracing.spans import (
     Span,
     ToolSpan,
     TurnSpan,
+    WaitSpan,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "ToolSpan",
     "TracingConfig",
     "TurnSpan",
+    "WaitSpan",
     "configure",
     "emit",
     "flush",

@@ -32,6 +32,7 @@ from callsheet.tracing.spans import (
     Span,
     ToolSpan,
     TurnSpan,
+    WaitSpan,
 )
 
 KIND = SpanAttributes.OPENINFERENCE_SPAN_KIND
@@ -66,6 +67,8 @@ def describe(span: Span, content: Content) -> Described:
             return _turn(span, content)
         case LlmSpan():
             return _llm(span, content)
+        case WaitSpan():
+            return _wait(span, content)
         case ToolSpan():
             return _tool(span, content)
         case RetrieverSpan():
@@ -181,8 +184,18 @@ def _llm(span: LlmSpan, content: Content) -> Described:
     metadata: dict[str, Any] = {"run_id": span.run_id, "attempts": span.attempts, "cost_usd": span.cost_usd}
     if span.crew:
         metadata["crew"] = span.crew
-    attributes[SpanAttributes.METADATA] = json_text(metadata)
+    attributes[SpanAttributes.METADATA] = json_text({**span.notes, **metadata})
     return _child(model or "llm", span, attributes, content)
+
+
+def _wait(span: WaitSpan, content: Content) -> Described:
+    attributes = _common(OpenInferenceSpanKindValues.CHAIN, span.session_id)
+    _input(attributes, span.name)
+    _output(attributes, f"waited {span.ended - span.started:.3f} s for {span.reason}")
+    if span.agent:
+        attributes[SpanAttributes.AGENT_NAME] = span.agent
+    attributes[SpanAttributes.METADATA] = json_text({"run_id": span.run_id, "waited_for": span.reason})
+    return _child("wait for a limit", span, attributes, content)
 
 
 def _tool(span: ToolSpan, content: Content) -> Described:
@@ -225,7 +238,10 @@ def _retriever(span: RetrieverSpan, content: Content) -> Described:
 
 
 def _child(
-    name: str, span: LlmSpan | ToolSpan | RetrieverSpan, attributes: dict[str, Value], content: Content
+    name: str,
+    span: LlmSpan | WaitSpan | ToolSpan | RetrieverSpan,
+    attributes: dict[str, Value],
+    content: Content,
 ) -> Described:
     return Described(
         name,
@@ -235,7 +251,7 @@ def _child(
         span.started,
         span.ended,
         attributes,
-        content.error(span.error),
+        None if isinstance(span, WaitSpan) else content.error(span.error),
     )
 
 

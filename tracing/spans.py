@@ -6,6 +6,7 @@ A trace is one run (the shape was chosen by watching it grow in Phoenix):
     ├── MessageSpan               `user → researcher`, begins and ends at sending
     │   └── TurnSpan              what the receiver did with that message
     │       ├── LlmSpan           one model call
+    │       ├── WaitSpan          what one waited for before
     │       ├── ToolSpan          one tool call
     │       └── RetrieverSpan     one search of the memory
     └── MessageSpan …             messages are flat under the root: they read as a conversation
@@ -120,7 +121,25 @@ class LlmSpan:
     """None where no price is known. Phoenix computes its own cost from model and tokens."""
     stop: str = ""
     attempts: int = 1
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What happened on the call's way, as JSON-compatible data: the choice of the model, failed attempts, waits."""
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitSpan:
+    """A wait before a model call: for a limit, or for a model that is left alone after failures."""
+
+    run_id: str
+    name: str
+    """What could not be called meanwhile: a model."""
+    reason: str
+    """Such as `requests_per_minute of openai/gpt-5.4-mini`."""
+    started: float
+    ended: float
+    parent_span_id: str = ""
+    session_id: str = ""
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,4 +180,4 @@ class RetrieverSpan:
     error: str | None = None
 
 
-Span = RunSpan | MessageSpan | TurnSpan | LlmSpan | ToolSpan | RetrieverSpan
+Span = RunSpan | MessageSpan | TurnSpan | LlmSpan | WaitSpan | ToolSpan | RetrieverSpan

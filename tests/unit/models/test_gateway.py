@@ -9,6 +9,7 @@ import pytest
 
 from callsheet import tracing
 from callsheet.core.errors import ModelAuthError, SettingsError, UnknownNameError
+from callsheet.models.call_log import CallLog
 from callsheet.models.config import GatewayConfig
 from callsheet.models.gateway import Gateway, ListModels
 from callsheet.models.llm_span import llm_span
@@ -94,7 +95,7 @@ def test_a_span_holds_the_call() -> None:
 
 def test_a_failed_call_has_a_span_with_its_error() -> None:
     error = ModelAuthError("no key", hint="Set OPENAI_API_KEY.")
-    span = llm_span(REQUEST, None, error, 1.0, 2.0, attempts=3)
+    span = llm_span(REQUEST, None, error, 1.0, 2.0, log=CallLog(attempts=3))
     assert span.error == "ModelAuthError: no key\nSet OPENAI_API_KEY."
     assert (span.output_message, span.cost_usd, span.attempts, span.model) == (None, None, 3, "openai/gpt-4o")
 

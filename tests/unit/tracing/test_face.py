@@ -140,5 +140,5 @@ def test_span_ids_are_sixteen_hex_digits_and_new_each_time() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(tracing.__all__) == [
         "LlmSpan", "MessageSpan", "RetrieverSpan", "RunSpan", "Span", "ToolSpan", "TracingConfig", "TurnSpan",
-        "configure", "emit", "flush", "is_enabled", "new_span_id", "shutdown",
+        "WaitSpan", "configure", "emit", "flush", "is_enabled", "new_span_id", "shutdown",
     ]  # fmt: skip

@@ -1,0 +1,57 @@
+"""What answers model requests, and how it is asked: for the whole answer, or in parts for who reads along."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from callsheet.models.messages import ModelReply, ModelRequest
+
+Emit = Callable[[str | None], None]
+"""Takes a piece of an answer's text; None: what came so far does not count."""
+
+
+class Provider(Protocol):
+    """What answers model requests. One that can answer in parts also has `stream(request, deadline, emit)`."""
+
+    async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
+        """One attempt at one request, to be given up at `deadline` (Unix time, s). Raises ModelError."""
+        ...
+
+    async def embed(self, request: Any, deadline: float | None) -> list[list[float]]:
+        """One attempt at vectors, one for each text, in order. Raises ModelError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Parts:
+    """What a listener was told of an answer; begins it again where an attempt failed in the middle."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._said = False
+
+    def say(self, text: str) -> None:
+        """A piece of the answer's text."""
+        self._said = True
+        self._emit(text)
+
+    def restart(self) -> None:
+        """What was said so far does not count."""
+        if self._said:
+            self._said = False
+            self._emit(None)
+
+
+async def ask(provider: Provider, request: ModelRequest, parts: Parts | None) -> ModelReply:
+    """One attempt; `parts` hears the text as it comes, in one piece where the provider has no stream."""
+    stream: Callable[..., Awaitable[ModelReply]] | None = getattr(provider, "stream", None)
+    if parts is not None and stream is not None:
+        return await stream(request, request.deadline, parts.say)
+    reply = await provider.complete(request, request.deadline)
+    if parts is not None and reply.message.text:
+        parts.say(reply.message.text)
+    return reply
