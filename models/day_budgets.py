@@ -28,6 +28,7 @@ PATIENCE_S = 30.0
 """How long room is waited for that only other gateways could make, with nothing changing."""
 
 Wanted = list[tuple[str, int | None, int | None]]
+Taken = tuple[dict[str, DayUse], tuple[str, str] | None]
 
 
 class DayBudgets:
@@ -46,6 +47,7 @@ class DayBudgets:
         self._known: dict[tuple[str, str], DayUse] = {}
         self._held: dict[str, int] = {}
         self._ended = asyncio.Event()
+        self._given_up: set[asyncio.Future[Taken]] = set()
 
     def wanted(self, model: str, crew: str) -> Wanted:
         """The budgets that a call falls under: key, USD (billionths) and tokens a day."""
@@ -80,13 +82,14 @@ class DayBudgets:
         """
         day, most_tokens = self._today(), ticket.input_tokens + ticket.output_tokens
 
-        def work(connection: sqlite3.Connection) -> tuple[dict[str, DayUse], tuple[str, str] | None]:
+        def work(connection: sqlite3.Connection) -> Taken:
             return take_day(connection, wanted, day, ticket.usd_nano, most_tokens)
 
         taking = asyncio.ensure_future(self._file.do(work))
         try:
             found, short = await asyncio.shield(taking)
         except asyncio.CancelledError:
+            self._given_up.add(taking)
             taking.add_done_callback(lambda done: self._undo(done, ticket, wanted, day))
             raise
         for key, use in found.items():
@@ -136,13 +139,19 @@ class DayBudgets:
         self._ended.set()
         self._ended = asyncio.Event()
 
+    async def close(self) -> None:
+        """Wait until what was reserved for callers that have gone is given back to the file."""
+        while self._given_up:
+            await asyncio.wait(set(self._given_up))
+
     def _undo(
         self,
-        done: asyncio.Future[tuple[dict[str, DayUse], tuple[str, str] | None]],
+        done: asyncio.Future[Taken],
         ticket: Ticket,
         wanted: Wanted,
         day: str,
     ) -> None:
+        self._given_up.discard(done)
         if done.cancelled() or done.exception() is not None or done.result()[1] is not None:
             return
         ticket.day = day

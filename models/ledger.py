@@ -195,6 +195,7 @@ class Ledger:
             self._timer.cancel()
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
+        await self._budgets.close()
         await self._file.close()
 
     async def _let_in(self, ticket: Ticket, deadline: float | None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -76,16 +77,21 @@ class LedgerFile:
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._warned = False
+        self._closed = False
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returned, once it is committed with all that came before it. Raises ServiceError."""
+        if self._closed:
+            raise ServiceError("the ledger of limits is closed", service="model gateway")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         self._start()
         return await future
 
     def later(self, work: Work) -> None:
-        """Do this with a coming transaction; nobody waits for it. A failure is logged."""
+        """Do this with a coming transaction; nobody waits for it. A failure is logged. Nothing once it is closed."""
+        if self._closed:
+            return
         self._waiting.append((work, None))
         if self._timer is None and self._writing is None:
             # At once while all is quiet; a burst behind it goes together.
@@ -97,6 +103,7 @@ class LedgerFile:
             self._start()
             if self._writing is not None:
                 await self._writing
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -152,6 +159,8 @@ class LedgerFile:
     def _connect(self) -> sqlite3.Connection:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # What was spent is nobody else's business; SQLite gives its other files the same mode.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         name = ":memory:" if self.path is None else str(self.path)
         connection = sqlite3.connect(name, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:

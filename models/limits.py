@@ -64,12 +64,12 @@ def _key(key: str) -> str:
     if key == EVERYTHING or (key.startswith(CREW) and len(key) > len(CREW)):
         return key
     provider, _, model = key.partition("/")
-    if key != OFFLINE and (provider not in PROVIDERS or not model):
+    if key != OFFLINE and (provider not in PROVIDERS or provider == OFFLINE or not model):
         examples = ("openai/gpt-5.4-mini", "openai/*", "crew:helpdesk", EVERYTHING)
         raise unknown_name(
             "model, provider or crew to limit",
             key,
-            tuple(f"{name}/*" for name in PROVIDERS),
+            tuple(OFFLINE if name == OFFLINE else f"{name}/*" for name in PROVIDERS),
             f"A limit is for a model, a provider, a crew, or all: {', '.join(examples)}.",
         )
     return key
