@@ -31,9 +31,6 @@ class MessageStream:
         match event.get("type"):
             case "message":  # the whole reply: this server does not stream
                 self._message, self._done = event, True
-                for block in event.get("content") or ():
-                    if isinstance(block, Mapping) and isinstance(block.get("text"), str):
-                        self._emit(block["text"])
             case "message_start":
                 message = event.get("message")
                 if not isinstance(message, Mapping):

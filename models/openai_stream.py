@@ -48,8 +48,6 @@ class ChatStream:
                 raise bad_reply(self._name.provider, self._name.model, "has a choice that is no object")
             if "message" in choice and "delta" not in choice:  # the whole reply: this server does not stream
                 self._whole = chunk
-                if choice is choices[0] and isinstance(choice["message"], Mapping):
-                    self._say(choice["message"])
                 continue
             index = choice.get("index")
             number = index if isinstance(index, int) else 0

@@ -24,7 +24,7 @@ class ResponseStream:
         """One event."""
         if event is None:
             return
-        kind = event.get("type")
+        kind = str(event.get("type"))
         if kind in _TEXT:
             if isinstance(event.get("delta"), str) and event["delta"]:
                 self._emit(event["delta"])
