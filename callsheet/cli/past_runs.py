@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ OF_RAY = "ray-"
 """How the names of owners begin that are coordinators on Ray."""
 
 if TYPE_CHECKING:
+    from callsheet.core.limits import RunUsage
     from callsheet.core.records import Envelope, RunRecord, Step
     from callsheet.crews.crew import Crew
     from callsheet.crews.launched import LaunchedCrew
@@ -61,15 +62,10 @@ def past_result(
 ) -> Result:
     """How a run ended, or what it waits for, from the journal alone."""
     from callsheet.core.canonical import from_json
-    from callsheet.core.limits import RunUsage
     from callsheet.crews.questions import questions_of
     from callsheet.crews.result import Result
     from callsheet.crews.system import phoenix_endpoint, trace_url
 
-    usage = RunUsage()
-    for step in steps:
-        if step.usage is not None and step.state != "intent":
-            usage = usage.plus(step.usage)
     error = None if record.error is None else CallsheetError.from_dict(from_json(record.error))
     questions = questions_of(envelopes) if record.status == "waiting" else ()
     if questions:
@@ -81,9 +77,20 @@ def past_result(
     return Result(
         run_id=record.run_id, crew=record.crew, status=record.status,
         output=None if record.output is None else from_json(record.output)["output"],
-        error=error, usage=usage, elapsed_s=(record.ended or last) - record.started,
+        error=error, usage=usage_of(steps), elapsed_s=(record.ended or last) - record.started,
         session_id=record.session_id, trace_url=None if links is None else links[1], questions=questions,
     )  # fmt: skip
+
+
+def usage_of(steps: Sequence[Step]) -> RunUsage:
+    """What a run has used, by its recorded steps."""
+    from callsheet.core.limits import RunUsage
+
+    usage = RunUsage()
+    for step in steps:
+        if step.usage is not None and step.state != "intent":
+            usage = usage.plus(step.usage)
+    return usage
 
 
 def recorded_options(record: RunRecord) -> dict[str, Any]:

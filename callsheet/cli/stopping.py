@@ -11,11 +11,13 @@ import typer
 
 from callsheet.cli.journals import reading
 from callsheet.cli.options import Home, settings_of
+from callsheet.cli.past_runs import usage_of
 from callsheet.cli.resuming import RunId
 from callsheet.cli.screen import notice
 from callsheet.core.errors import CancelledError, InfrastructureError, RunTakenError, UsageError
 
 if TYPE_CHECKING:
+    from callsheet.core.events import EndRun
     from callsheet.core.records import RunRecord
     from callsheet.runtime.journal import Journal
     from callsheet.settings import Settings
@@ -24,6 +26,9 @@ PATIENCE_S = 15.0
 """How long whoever works on the run is given to end it."""
 
 EVERY_S = 0.1
+
+FLUSH_S = 2.0
+"""How long the run's last span may take to Phoenix; it is in the spool by then, where there is none."""
 
 
 def cancel(
@@ -81,32 +86,38 @@ def _stop(journal: Journal, record: RunRecord, reason: str, settings: Settings) 
 def _end(settings: Settings, run_id: str, reason: str) -> None:
     """End a run on which nobody works. Somebody who takes it up at this moment is left to it."""
     from callsheet.core.events import EndRun
-    from callsheet.core.limits import RunUsage
     from callsheet.runtime.journal import Journal
 
     owner = f"cancel-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     journal = Journal(settings.journal_url, owner=owner)
     try:
-        journal.claim(run_id, owner)
-        usage = RunUsage()
-        for step in journal.steps(run_id):
-            if step.usage is not None and step.state != "intent":
-                usage = usage.plus(step.usage)
+        record = journal.claim(run_id, owner)
+        usage = usage_of(journal.steps(run_id))
         error = CancelledError(
             reason, run_id=run_id, hint=f"`callsheet resume {run_id}` goes on where it was stopped."
         )
-        journal.write(
-            [
-                EndRun(
-                    run_id=run_id, status="cancelled", output=None, error=error.to_dict(), usage=usage,
-                    at=time.time(),
-                )
-            ]
-        )  # fmt: skip
+        end = EndRun(
+            run_id=run_id, status="cancelled", output=None, error=error.to_dict(), usage=usage, at=time.time()
+        )
+        journal.write([end])
     except RunTakenError:
         return  # it is ordered to stop instead
     finally:
         journal.close()
+    _trace(settings, record, end)
+
+
+def _trace(settings: Settings, record: RunRecord, end: EndRun) -> None:
+    """The root of the run's trace, which nobody else sends."""
+    from callsheet import tracing
+    from callsheet.crews.system import phoenix_endpoint, tracing_config
+    from callsheet.runtime.trace import trace_run
+
+    config = tracing_config(settings, phoenix_endpoint(settings))
+    if config is not None:
+        tracing.configure(config)
+        trace_run(record, end)
+        tracing.flush(FLUSH_S)
 
 
 def add_to(app: typer.Typer) -> None:

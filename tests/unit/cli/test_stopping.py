@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_a_run_that_was_cut_off_is_cancelled(callsheet: Callsheet, home: Path) -
     assert callsheet("cancel", record.run_id).status == 0
     assert callsheet("runs", "--json").data[0]["status"] == "cancelled"
     assert callsheet("resume", "--all", "--json").data == []
+
+
+def test_the_trace_of_a_run_that_nobody_works_on_gets_its_root(
+    callsheet: Callsheet, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans: list[Any] = []
+    monkeypatch.setattr("callsheet.tracing.emit", spans.append)
+    record = left_run(home)
+    callsheet("cancel", record.run_id, "--reason", "enough")
+    (span,) = spans
+    assert (span.run_id, span.status, span.error) == (record.run_id, "cancelled", "enough")
+    assert span.started == record.started
 
 
 def test_a_run_that_has_ended_is_not_cancelled(callsheet: Callsheet) -> None:
