@@ -10,7 +10,7 @@ from typing import Any
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import to_json
 from callsheet.core.errors import DefinitionError
-from callsheet.models.catalogue import parse_model
+from callsheet.models.policy import AgentModel, check_model
 from callsheet.roles import Role
 from callsheet.tools import Tool, find_tool
 
@@ -22,11 +22,12 @@ class Agent:
     """One member of a crew, defined once and used in any number of runs.
 
     `role` is a ready-made role's name, instructions in a sentence or more, or a Role; without one, the
-    agent has the ready-made role of its own name, else a general one. `tools` are `@tool`
-    functions or the names of built-in tools. `model` is `provider/name` (None: the run's model). `output`
-    is the type that its answers must fit. `replicas` is how many processes serve it on Ray, and
-    `resources` what each reserves (`num_cpus`, `num_gpus`, `memory`). `extra` goes into the provider's
-    request as it is. Raises DefinitionError or UnknownNameError at once for what cannot work.
+    agent has the ready-made role of its own name, else a general one. `tools` are `@tool` functions or the
+    names of built-in tools. `model` is `provider/name`, a ModelPolicy by which one is picked, or a Cascade of
+    models to try in turn (None: the run's model). `output` is the type that its answers must fit. `replicas` is
+    how many processes serve it on Ray, and `resources` what each reserves (`num_cpus`, `num_gpus`, `memory`).
+    `extra` goes into the provider's request as it is. Raises DefinitionError or UnknownNameError at once for what
+    cannot work.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Agent:
         role: str | Role = "",
         tools: Sequence[Tool | str | Callable[..., Any]] = (),
         *,
-        model: str | None = None,
+        model: AgentModel | None = None,
         output: Any = None,
         replicas: int = 1,
         resources: Mapping[str, float] | None = None,
@@ -66,11 +67,10 @@ class Agent:
                 f"agent {name!r}: replicas is {replicas!r}", hint="It must be a whole number, 1 or more."
             )
         if model is not None:
-            if not isinstance(model, str):
-                raise DefinitionError(
-                    f"agent {name!r}: model is {model!r}", hint="It is a name: provider/name, or `offline`."
-                )
-            parse_model(model)
+            try:
+                check_model(model)
+            except DefinitionError as error:
+                raise DefinitionError(f"agent {name!r}: {error.message}", hint=error.hint) from None
         self.model = model
         self.output = output
         if output is not None:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from callsheet.agents.data import storable
-from callsheet.core.canonical import to_json
+from callsheet.core.canonical import from_json, to_json
 from callsheet.core.errors import DefinitionError
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
@@ -90,6 +90,18 @@ def output_type(type_: Any) -> OutputType:
         return _known(type_)
     except TypeError:  # not hashable, as some Annotated types are not
         return OutputType(type_)
+
+
+def plausible(schema: str, text: str) -> bool:
+    """Whether the text is a JSON object with what the schema requires: for who has the schema and not the type."""
+    try:
+        data = pydantic_core.from_json(_json_part(text))
+    except (ValueError, TypeError):
+        return False
+    required = from_json(schema).get("required", ())
+    if required == ["value"]:  # how a type that is no object travels: models also write it bare
+        return True
+    return isinstance(data, dict) and all(name in data for name in required)
 
 
 @functools.lru_cache(maxsize=256)

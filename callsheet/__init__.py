@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from callsheet.crews.flow import FlowRun
     from callsheet.crews.result import Result, RunEvent
     from callsheet.crews.run import Run
+    from callsheet.models.policy import Cascade, ModelPolicy
     from callsheet.roles.role import Role
     from callsheet.settings import Settings, load_settings
     from callsheet.tools.context import ToolContext
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agent": "agents.agent",
+    "Cascade": "models.policy",
     "Crew": "crews.crew",
     "FlowRun": "crews.flow",
     "Limits": "core.limits",
+    "ModelPolicy": "models.policy",
     "Result": "crews.result",
     "Role": "roles.role",
     "Run": "crews.run",
@@ -79,6 +82,7 @@ __all__ = [
     "AgentError",
     "CallsheetError",
     "CancelledError",
+    "Cascade",
     "Crew",
     "DefinitionError",
     "DocumentError",
@@ -87,6 +91,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "ModelError",
+    "ModelPolicy",
     "OutputError",
     "Result",
     "Role",

@@ -223,10 +223,11 @@ class Crew(Runnable):
             "source": self.source,
             "limits": self.limits.to_dict(),
             "agents": [
-                {"name": a.name, "role": a.role.name, "model": a.model, "tools": [t.name for t in a.tools]}
+                {"name": a.name, "role": a.role.name, "model": None if a.model is None else str(a.model),
+                 "tools": [t.name for t in a.tools]}
                 for a in self.agents
             ],
-        }
+        }  # fmt: skip
 
 
 def check_name(name: str) -> str:

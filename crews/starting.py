@@ -16,6 +16,7 @@ from callsheet.core.limits import Limits
 from callsheet.crews.run import Run
 from callsheet.crews.system import HostName, Progress, System, trace_url
 from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
+from callsheet.models.policy import AgentModel
 from callsheet.settings import Settings
 
 
@@ -105,7 +106,7 @@ class OfflineWarning(UserWarning):
     """The offline engine answers, because no model is named and no key is set."""
 
 
-def check_model(system: System, options: RunOptions, own: Iterable[str | None]) -> None:
+def check_model(system: System, options: RunOptions, own: Iterable[AgentModel | None]) -> None:
     """Warn, once a process, where the offline engine answers that nobody asked for.
 
     `own` are the models that the crew's agents name.

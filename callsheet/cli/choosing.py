@@ -77,12 +77,13 @@ def tell_model(
 
 def _named(model: str | None, settings: Settings, crew: Crew | LaunchedCrew) -> list[str]:
     from callsheet.crews.crew import Crew
+    from callsheet.models.policy import named_models
 
     if model is not None:
         return [model]
     own = [agent.model for agent in crew.agents] if isinstance(crew, Crew) else []
-    named = [name for name in own if name is not None]
-    if settings.model is not None and (not own or len(named) < len(own)):
+    named = [name for agents in own for name in named_models(agents)]
+    if settings.model is not None and (not own or None in own):
         named.append(settings.model)
     return named
 
