@@ -165,6 +165,10 @@ class ModelRequest:
     """Somebody reads along: the provider is asked for the answer in parts, where the caller takes them."""
     cache: Literal["auto", "on", "off"] = "auto"
     """Whether an earlier answer to the same request will do: `auto` for what is asked at temperature 0."""
+    record: str = ""
+    """The cassette that the exchange is added to (see models/cassette.py); empty: none."""
+    replay: str = ""
+    """The cassette that answers in the place of any model; empty: none."""
     deadline: float | None = None
     """Unix time (s) after which nobody waits for the answer."""
     budget_usd: float | None = None
@@ -206,6 +210,8 @@ class ModelReply:
     elapsed_s: float = 0.0
     attempts: int = 1
     response_id: str | None = None
+    source: Literal["model", "cassette", "cache"] = "model"
+    """Who answered: a model, or what was kept of one's earlier answer."""
     v: int = VERSION
 
 
