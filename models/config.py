@@ -9,6 +9,7 @@ from typing import Any
 from callsheet.core.errors import SettingsError, unknown_name
 from callsheet.models.catalogue import PROVIDERS, base_url
 from callsheet.models.limits import parse_limits
+from callsheet.models.model_facts import ModelBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class GatewayConfig:
     """What calls may use, by model, provider, crew or all (see models/limits.py): `Limits`, or tables of them."""
     ledger_path: str = ""
     """The file that keeps budgets by day and the last minute's use; empty: memory, for as long as the gateway."""
+    cache_path: str = ""
+    """The file of the response cache (see models/response_cache.py); empty: there is none."""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What is known of models beyond the catalogue, by `provider/name`: see models/model_facts.py."""
     breaker_failures: int = 8
@@ -52,6 +55,7 @@ class GatewayConfig:
                 raise unknown_name("model provider", provider, tuple(PROVIDERS))
             base_url(PROVIDERS[provider], {}, self.base_urls)
         object.__setattr__(self, "limits", parse_limits(self.limits))
+        ModelBook(self.models)  # says now what would be wrong later
         for name in (
             "request_timeout_s",
             "max_attempts",

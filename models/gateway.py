@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 from callsheet import tracing
+from callsheet.core.canonical import to_json
 from callsheet.core.errors import CallsheetError, CancelledError, ModelError
 from callsheet.models import prices
 from callsheet.models.call_log import CallLog
+from callsheet.models.cassette import CassetteFacts, Cassettes, OpenCassette
 from callsheet.models.catalogue import (
     PROVIDERS,
     ModelInfo,
@@ -32,6 +34,7 @@ from callsheet.models.catalogue import (
 )
 from callsheet.models.config import GatewayConfig
 from callsheet.models.embeddings import EmbedRequest
+from callsheet.models.kept import Exchanges, Kept
 from callsheet.models.ledger import Ledger
 from callsheet.models.llm_span import llm_span, wait_spans
 from callsheet.models.messages import ModelReply, ModelRequest, Usage
@@ -48,24 +51,6 @@ logger = logging.getLogger(__name__)
 OnCall = Callable[[ModelRequest, ModelReply | None, CallsheetError | None, float, float], None]
 
 __all__ = ["Exchanges", "Gateway", "ListModels", "Provider", "preload"]
-
-
-class Exchanges(Protocol):
-    """Answers kept from earlier calls: a cassette, a cache. The first that has one answers."""
-
-    name: str
-
-    def find(self, request: ModelRequest) -> ModelReply | None:
-        """The kept reply to the same request. One that must have it raises ModelRequestError."""
-        ...
-
-    def keep(self, request: ModelRequest, reply: ModelReply) -> None:
-        """A model has answered: keep it, if it is to be kept."""
-        ...
-
-    async def close(self) -> None:
-        """Write what is left."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +74,10 @@ def preload(provider: str) -> None:
 class Gateway:
     """Answers model requests; see the module's text for what survives a crash (nothing needs to).
 
-    `environ` (default: this process's) is read once, for keys and addresses. `exchanges` are asked before any
-    model is. `on_call` is told of every call with its request, its reply or error, and its begin and end (Unix
-    time, s); by default it emits an LLM span, and one for each wait. A failing `on_call` is logged and changes
-    nothing. `clock` (s, never backwards) is the circuit breakers'.
+    `environ` (default: this process's) is read once, for keys and addresses. `exchanges` are asked before
+    cassettes, the cache and any model. `on_call` is told of every call with its request, its reply or error,
+    and its begin and end (Unix time, s); by default it emits an LLM span, and one for each wait. A failing
+    `on_call` is logged and changes nothing. `clock` (s, never backwards) is the circuit breakers'.
     """
 
     def __init__(
@@ -109,7 +94,8 @@ class Gateway:
         wanted = {name for info in PROVIDERS.values() for name in (info.key_env, info.url_env) if name}
         self._environ = {name: source[name] for name in wanted if name in source}
         self._on_call = on_call
-        self._exchanges = tuple(exchanges)
+        self._cassettes = Cassettes([self._environ.get(info.key_env, "") for info in PROVIDERS.values()])
+        self._kept = Kept((*exchanges, self._cassettes, *self._caches()))
         self._providers: dict[str, tuple[Provider, str]] = {}
         self._book = ModelBook(config.models)
         self._loaded: set[str] = set()
@@ -134,9 +120,11 @@ class Gateway:
     async def handle(self, request: ListModels) -> tuple[ModelInfo, ...]: ...
     @overload
     async def handle(self, request: Quote) -> float | None: ...
+    @overload
+    async def handle(self, request: OpenCassette) -> CassetteFacts: ...
     async def handle(
-        self, request: ModelRequest | EmbedRequest | ListModels | Quote
-    ) -> ModelReply | list[list[float]] | tuple[ModelInfo, ...] | float | None:
+        self, request: ModelRequest | EmbedRequest | ListModels | Quote | OpenCassette
+    ) -> ModelReply | list[list[float]] | tuple[ModelInfo, ...] | float | CassetteFacts | None:
         """Answer one request: a ModelReply, vectors (one list for each text), what models there are, or a price.
 
         Raises ModelError (its subclass says what went wrong, its hint what to do), UnknownNameError for
@@ -145,10 +133,13 @@ class Gateway:
         """
         if isinstance(request, ListModels):
             return list_models(self._environ, self.config.base_urls)
+        if isinstance(request, OpenCassette):
+            return self._cassettes.open(request)
         if isinstance(request, EmbedRequest):
             return await self._pipeline.embed(request)
         if isinstance(request, Quote):
-            return await self._quote(request)
+            # Nothing is paid for what is not asked of a model.
+            return None if request.replay else await self._quote(request)
         return await self._complete(request, None)
 
     async def stream(self, request: Any, emit: Emit) -> Any:
@@ -165,9 +156,18 @@ class Gateway:
         providers, self._providers = self._providers, {}
         for provider, _ in providers.values():
             await provider.close()
-        for exchanges in self._exchanges:
-            await exchanges.close()
+        await self._kept.close()
         await self._ledger.close()
+
+    def _caches(self) -> list[Exchanges]:
+        if not self.config.cache_path:
+            return []
+        from callsheet.models.response_cache import ResponseCache
+
+        # The same model's name at another address is another model.
+        urls = {info.url_env: self._environ.get(info.url_env) for info in PROVIDERS.values() if info.url_env}
+        scope = to_json([dict(self.config.base_urls), urls])
+        return [ResponseCache(Path(self.config.cache_path), scope=scope)]
 
     async def _quote(self, quote: Quote) -> float | None:
         usage = Usage(input_tokens=quote.input_tokens, output_tokens=quote.output_tokens)
@@ -205,11 +205,7 @@ class Gateway:
     async def _complete(self, request: ModelRequest, emit: Emit | None) -> ModelReply:
         started, log = time.time(), CallLog()
         try:
-            reply = self._kept(request, log)
-            if reply is None:
-                reply = await self._answer(request, log, emit)
-            elif emit is not None and reply.message.text:
-                emit(reply.message.text)
+            reply = await self._kept.find(request, log, emit) or await self._asked(request, log, emit)
         except CallsheetError as error:
             if isinstance(error, ModelError) and request.run_id and not error.run_id:
                 error = _with_run(error, request.run_id)
@@ -222,13 +218,14 @@ class Gateway:
         self._report(request, reply, None, started, log)
         return reply
 
-    def _kept(self, request: ModelRequest, log: CallLog) -> ModelReply | None:
-        for exchanges in self._exchanges:
-            reply = exchanges.find(request)
-            if reply is not None:
-                log.kept = exchanges.name
-                return replace(reply, request_id=request.id)
-        return None
+    async def _asked(self, request: ModelRequest, log: CallLog, emit: Emit | None) -> ModelReply:
+        try:
+            reply = await self._answer(request, log, emit)
+        except ModelError as error:
+            self._kept.keep(request, error)
+            raise
+        self._kept.keep(request, reply)
+        return reply
 
     async def _answer(self, request: ModelRequest, log: CallLog, emit: Emit | None) -> ModelReply:
         models = request.candidates
@@ -240,10 +237,7 @@ class Gateway:
         if request.budget_usd is not None:
             name = parse_model(models[0])
             check_budget(request, name, self._provider(name)[1])
-        reply = await self._pipeline.answer(request, models, log, emit)
-        for exchanges in self._exchanges:
-            exchanges.keep(request, reply)
-        return reply
+        return await self._pipeline.answer(request, models, log, emit)
 
     def _provider(self, name: ModelName) -> tuple[Provider, str]:
         if name.provider not in self._providers:

@@ -41,6 +41,8 @@ class Quote:
     output_tokens: int
     abilities: frozenset[str] = frozenset()
     """What the step needs of its model, where a policy picks it."""
+    replay: str = ""
+    """The cassette that is to answer the call, if any: it costs what was recorded, which nobody knows before."""
 
 
 def most_input_tokens(request: ModelRequest) -> int:
