@@ -51,8 +51,7 @@ def campaign(folder: Path, part: str, seed: int, kills: int, kinds: Sequence[str
             try:
                 run.storm(storm(seed, kills)) if part == "storm" else run.run(plans[part]())
             finally:
-                (folder / "log.json").write_text(json.dumps(run.log.to_dict(), indent=1))
-                (folder / "sightings.json").write_text(json.dumps([asdict(s) for s in server.sightings]))
+                run.save()
             return judge(stage.journal, stage.ledger(), list(server.sightings), run.log, calm)
         finally:
             stage.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -31,10 +32,6 @@ class Log:
     faults: list[str] = field(default_factory=list)
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was decided on each question, by the question's id."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible form."""
-        return asdict(self)
 
 
 class Campaign:
@@ -107,6 +104,12 @@ class Campaign:
         self._resume(failed)
         until(lambda: all(self.stage.journal.status(run) != "failed" for run in failed), "resumed runs")
         self.drain()
+
+    def save(self) -> None:
+        """Keep what is known of the campaign beside its journal and its ledger."""
+        (self.stage.folder / "log.json").write_text(json.dumps(asdict(self.log), indent=1))
+        seen = [asdict(sighting) for sighting in self.server.sightings]
+        (self.stage.folder / "sightings.json").write_text(json.dumps(seen))
 
     def drain(self) -> None:
         """Wait until every run has come to its end; what has not is lost, which the verdict says."""

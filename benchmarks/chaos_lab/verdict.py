@@ -25,7 +25,8 @@ EXPLAINS = {
 """Kills that may cost a call of that kind under way. The driver's is one of them where Ray ends with it."""
 
 KEPT_WITHIN_S = 2.0
-"""A call that was answered so long before a kill was finished: it should have been in the journal."""
+"""A call that was answered so long before a kill was finished: it should have been in the journal. While there
+is no coordinator nothing is kept, so the time counts from when there was one again."""
 
 
 BAD = (
@@ -223,7 +224,7 @@ def _explain(
         causes = [
             kill
             for kill in kills
-            if kill.at <= min(again, (answered or again) + KEPT_WITHIN_S)
+            if kill.at <= min(again, _kept_by(answered or again, kill, kills))
             # What a killed process has sent may arrive after its death, but not after its successor's birth.
             and first <= max(kill.at, kill.up or 0.0)
             and (kill.kind in may or (kill.kind == "driver" and kill.label != "cluster"))
@@ -234,6 +235,12 @@ def _explain(
             bad.append(
                 f"{what}: made at {first:.3f} and at {again:.3f}, and nothing was killed that explains it"
             )
+
+
+def _kept_by(answered: float, before: Killed, kills: list[Killed]) -> float:
+    """When a call answered at that time had to be in the journal, as far as can be said before that kill."""
+    keepers = [k.up for k in kills if k.kind in ("coordinator", "node") and k.up and k.at < before.at]
+    return max([answered, *keepers]) + KEPT_WITHIN_S
 
 
 def _same(arguments: Any) -> str:

@@ -37,10 +37,9 @@ def test_a_run_whose_command_was_killed_goes_on_with_resume(
             stage.left.extend(below(run.pid))
             run.kill()
             run.wait(20)
+        # Its actors live a moment longer, and would go on to pay.
+        until(lambda: not any(left.alive for left in stage.left if is_actor(left.pid)), "its Ray to end")
     (run_id,) = (kept["run_id"] for kept in stage.journal.runs())
-    until(
-        lambda: not any(process.alive for process in stage.left if is_worker(process.pid)), "its Ray to end"
-    )
     resumed = stage.callsheet("resume", run_id, "--json", check=False)
     assert resumed.returncode == 4, resumed.stderr  # whether it was paid for is not known
     assert f"callsheet approve {run_id}" in resumed.stderr
@@ -56,7 +55,7 @@ def test_a_run_whose_command_was_killed_goes_on_with_resume(
     assert len({sighting.digest for sighting in server.sightings}) == len(server.sightings) == 10
 
 
-def is_worker(pid: int) -> bool:
+def is_actor(pid: int) -> bool:
     """Whether it is one of our actors: Ray's own helpers may stay a while longer."""
     try:
         name = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

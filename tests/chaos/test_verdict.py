@@ -152,6 +152,9 @@ def test_a_model_call_answered_long_before_the_kill_was_finished(evidence: Evide
     evidence.sightings.append(Sighting(f"payer {JOB}/4", 0, "d", 10.15, 10.18))
     evidence.log.kills.append(killed("agent", 8.0))
     assert len(evidence.verdict().repeated_model_calls) == 1
+    # But nothing can be kept while there is no coordinator.
+    evidence.log.kills.insert(0, replace(killed("coordinator", 5.05), up=7.0))
+    assert evidence.verdict().repeated_model_calls == []
 
 
 def test_a_model_call_after_its_reply_was_kept_is_told_whatever_was_killed(evidence: Evidence) -> None:
