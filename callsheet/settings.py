@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """The Ray cluster to join; else RAY_ADDRESS, else what `callsheet up` started, else a Ray of one's own."""
     model: str | None = None
     """The model of agents that name none."""
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What is known of models beyond the catalogue, by `provider/name`: context, abilities, prices, tier."""
+    limits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What calls may use, by model, provider (`openai/*`), crew (`crew:helpdesk`) or all (`*`)."""
     embedder: str = "lexical"
     """How passages become vectors: `lexical`, `openai/…` or another provider's embedding model."""
     journal: str | None = None

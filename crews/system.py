@@ -18,8 +18,9 @@ from callsheet.core.errors import CallsheetError, SettingsError, TracingError
 from callsheet.core.limits import Limits
 from callsheet.core.records import RunRecord
 from callsheet.crews.portal import portal
-from callsheet.models.catalogue import OFFLINE, PROVIDERS, ModelInfo, default_model, parse_model
+from callsheet.models.catalogue import OFFLINE, ModelInfo, default_model, parse_model
 from callsheet.models.config import GatewayConfig
+from callsheet.models.secrets import KEY_FILES, KEYS, provider_environ
 from callsheet.runtime.host import Host, HostConfig, ServiceSpec
 from callsheet.runtime.services import Call, Component
 from callsheet.settings import Settings
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 HostName = Literal["ray", "inline"]
 Progress = Callable[[str], None]
 
+HIDDEN = (*KEYS, *KEY_FILES)
+"""Environment variables that no process but the gateway's is given."""
+
 GATEWAY_TIMEOUT_S = 30.0
 """How long a cluster's gateway, which may have to be started, is given to say what models it has."""
-
-KEYS = tuple(info.key_env for info in PROVIDERS.values() if info.key_env)
-"""Environment variables that reach the gateway's process alone."""
 
 
 class System:
@@ -46,7 +47,7 @@ class System:
         self.host_name: HostName = host
         self.endpoint = phoenix_endpoint(settings)
         config = HostConfig(
-            journal=settings.journal_url, synchronous=settings.journal_sync, hidden=KEYS,
+            journal=settings.journal_url, synchronous=settings.journal_sync, hidden=HIDDEN,
             tracing=tracing_config(settings, self.endpoint),
         )  # fmt: skip
         self.host: Host
@@ -64,7 +65,7 @@ class System:
         else:
             raise SettingsError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
         self._joins = address is not None
-        self._default = settings.model or default_model(os.environ)
+        self._default = settings.model or default_model(model_environ(settings))
         self._launched: dict[tuple[int, int], tuple[Crew, str]] = {}
         self._launching = asyncio.Lock()
 
@@ -181,15 +182,25 @@ async def _forget(key: tuple[Any, ...]) -> None:
 
 def service_specs(settings: Settings) -> list[ServiceSpec]:
     """The gateway and the memory, as the host is to start them. Keys travel to the gateway alone."""
-    expected = parse_model(settings.model or default_model(os.environ)).provider
-    needed = [*KEYS, *(info.url_env for info in PROVIDERS.values() if info.url_env)]
-    secrets = {name: os.environ[name] for name in needed if name in os.environ}
-    gateway = GatewayConfig(trace_content=settings.trace_content, expects=expected)
+    secrets = model_environ(settings)
+    gateway = GatewayConfig(
+        trace_content=settings.trace_content, expects=parse_model(settings.model or default_model(secrets)).provider,
+        models=settings.models, limits=settings.limits,
+        ledger_path=str(settings.home / "ledger.db") if settings.limits else "",
+    )  # fmt: skip
     memory = functools.partial(_memory, settings.home / "memory", settings.embedder)
     return [
         ServiceSpec(name="gateway", factory=functools.partial(_gateway, gateway), secrets=secrets),
         ServiceSpec(name="memory", factory=memory, uses=("gateway",)),
     ]
+
+
+def model_environ(settings: Settings) -> dict[str, str]:
+    """Providers' keys and addresses: of the environment, else of `.env` in the working folder or in the home.
+
+    Raises SettingsError for a file that cannot be read. No key goes into `os.environ`.
+    """
+    return provider_environ(os.environ, (Path.cwd(), settings.home))
 
 
 def _gateway(config: GatewayConfig, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -17,12 +16,42 @@ Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show all of 
 CARD_WIDTH = 90
 
 
-def models(as_json: Json = False) -> None:
-    """List the providers of models, what each needs, and which model is used when none is named."""
+For = Annotated[
+    str | None,
+    typer.Option("--for", metavar="NEEDS", help="What would be picked for a step: tools,vision,json,thinking."),
+]
+TierOption = Annotated[str | None, typer.Option("--tier", help="fast, balanced or frontier; with --for.")]
+Tokens = Annotated[int, typer.Option("--tokens", min=0, help="The conversation's length; with --for.")]
+MostUsd = Annotated[float | None, typer.Option("--max-usd", help="What a call may cost at most; with --for.")]
+Prefer = Annotated[
+    list[str] | None,
+    typer.Option("--prefer", metavar="MODEL", help="Comes first, if it will do; with --for. Repeatable."),
+]
+
+
+def models(
+    needs: For = None,
+    tier: TierOption = None,
+    tokens: Tokens = 1000,
+    max_usd: MostUsd = None,
+    prefer: Prefer = None,
+    as_json: Json = False,
+) -> None:
+    """List the providers of models, what each needs, and which model is used when none is named.
+
+    With --for or --tier: the models that a policy would pick, best first, and why others are left out.
+    """
+    from callsheet.cli.picking import show_choices
+    from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import default_model, list_models
 
-    default = settings_of().model or default_model(os.environ)
-    found = list_models(os.environ)
+    settings = settings_of()
+    environ = model_environ(settings)
+    if needs is not None or tier is not None:
+        show_choices(settings, environ, needs or "", tier or "balanced", tokens, max_usd, prefer or [], as_json)
+        return
+    default = settings.model or default_model(environ)
+    found = list_models(environ)
     if as_json:
         print_json({"default": default, "providers": [asdict(info) for info in found]})
         return

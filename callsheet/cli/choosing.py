@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from callsheet.cli.screen import notice
@@ -23,6 +22,7 @@ def check_models(
     Where a cluster is joined it is asked what it has keys for. Of a crew that serves there already only
     `model` is looked at. Raises ClusterError where the cluster cannot be reached.
     """
+    from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, PROVIDERS, parse_model
 
     wanted = [parse_model(name).provider for name in _named(model, settings, crew)]
@@ -34,7 +34,7 @@ def check_models(
         info = known.get(provider)
         if info is None or info.key_present or not PROVIDERS[provider].key_required:
             continue
-        if joins and os.environ.get(info.key_env, "").strip():
+        if joins and model_environ(settings).get(info.key_env, "").strip():
             raise SettingsError(
                 f"{info.key_env} is set here, but the cluster that this run would join was started without it",
                 hint=KEYS_ARE_READ_AT_START,
@@ -51,13 +51,14 @@ def tell_model(
 ) -> None:
     """Say so where the offline engine answers that nobody asked for."""
     from callsheet.crews.crew import Crew
+    from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, OFFLINE, PROVIDERS, default_model
 
     if model is not None or settings.model is not None:
         return
     if isinstance(crew, Crew) and all(agent.model for agent in crew.agents):
         return
-    here = default_model(os.environ)
+    here = default_model(model_environ(settings))
     if (_default_there(settings) if _joins(settings, inline) else here) != OFFLINE:
         return
     anthropic, openai = PROVIDERS["anthropic"], PROVIDERS["openai"]
@@ -107,9 +108,10 @@ def _default_there(settings: Settings) -> str:
 def _models(settings: Settings, inline: bool) -> tuple[ModelInfo, ...]:
     """What the gateway of the run has keys for; in a Ray of the run's own it gets this process's."""
     if not _joins(settings, inline):
+        from callsheet.crews.system import model_environ
         from callsheet.models.catalogue import list_models
 
-        return list_models(os.environ)
+        return list_models(model_environ(settings))
     from callsheet.crews.portal import portal
     from callsheet.crews.system import shared_system
 

@@ -224,11 +224,12 @@ def _cluster(settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Finding:
+    from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import list_models, parse_model
 
     if settings.model is not None:
         parse_model(settings.model)
-    present = [info.key_env for info in list_models(os.environ) if info.key_present]
+    present = [info.key_env for info in list_models(model_environ(settings)) if info.key_present]
     if present:
         return Finding(check="keys", state="ok", found=f"set: {', '.join(present)}")
     return Finding(

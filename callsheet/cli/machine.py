@@ -37,11 +37,11 @@ def up(
     from callsheet.cli.cut_off import hand_over_cut_off
     from callsheet.cli.logs import one_line_each
     from callsheet.crews.portal import portal
-    from callsheet.crews.system import KEYS
+    from callsheet.crews.system import HIDDEN
     from callsheet.runtime.head import start_head
 
     settings = settings_of(home=home)
-    head = start_head(settings.home, hidden=KEYS, progress=notice)
+    head = start_head(settings.home, hidden=HIDDEN, progress=notice)
     failed = False
     url = _phoenix_address(settings)
     if not (no_phoenix or settings.phoenix):
