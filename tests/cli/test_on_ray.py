@@ -13,11 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.runtime.head import running_head
 from callsheet.tracing.phoenix import PhoenixClient, environment_path
 from tests.cli.conftest import Ended
+from tests.cli.crews import NOTED
+from tests.cli.test_durable import held, kill, newest_run, noted
+from tests.cli.test_processes import wait_for
 
 Callsheet = Callable[..., Ended]
 Begin = Callable[..., subprocess.Popen[str]]
+
+__all__ = ["held"]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -117,13 +123,32 @@ def test_a_launched_crew_serves_until_it_is_stopped(brought_up: Path, callsheet:
     ]  # fmt: skip
 
 
+def test_a_run_on_a_cluster_outlives_the_terminal_that_started_it(
+    brought_up: Path, begin: Begin, callsheet: Callsheet, folder: Path, held: Path
+) -> None:
+    with begin("run", "ledger.py", "hello") as process:
+        wait_for(process, "holding")
+        kill(process)
+    run = newest_run(brought_up)
+    taken = callsheet("resume", run)
+    assert taken.status == 2
+    assert f"`callsheet watch {run}`" in taken.err
+    held.unlink()
+    watched = callsheet("watch", run)
+    assert watched.status == 0, watched.err
+    assert watched.out == "Noted note hello one. Noted note hello two.\n"
+    assert noted(folder) == NOTED
+
+
 def test_up_twice_is_one_head_for_its_owner_alone(
     brought_up: Path, callsheet: Callsheet, tmp_path: Path
 ) -> None:
     before = callsheet("status", "--json").data["ray"]
     assert before["ours"]
     assert callsheet("up", "--no-phoenix").status == 0
-    assert callsheet("status", "--json").data["ray"]["pid"] == before["pid"]
+    head = running_head(brought_up)
+    assert head is not None
+    assert (head.pid, head.address) == (before["pid"], before["address"])
     (token,) = brought_up.glob("ray/auth_token")
     assert token.stat().st_mode & 0o077 == 0
     stranger = callsheet("crews", "--address", before["address"], "--home", str(tmp_path / "another"))
