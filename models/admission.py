@@ -19,6 +19,9 @@ from callsheet.models.limits import Limits, keys_of, shown_key
 from callsheet.models.rate_windows import SLICES, RateWindow
 from callsheet.models.tickets import LIMIT_OF, Pool, Ticket, Use, wanted
 
+NEXT_TO_NOTHING = 50
+"""This part of a limit."""
+
 OnUse = Callable[[str, Subject, int, int], None]
 """Told of each change: key, subject, slice, amount."""
 
@@ -168,6 +171,11 @@ class Admission:
             pool.windows[subject].limit = limit
         else:
             pool.windows[subject] = RateWindow(limit, self.window_s, self.margin_s)
+
+    def is_full(self, model: str, subject: Subject, now: float) -> bool:
+        """Whether our own count of the model's last minute leaves next to nothing of its limit."""
+        window = self.pool(model).windows.get(subject)
+        return window is not None and window.room(now) <= window.limit // NEXT_TO_NOTHING
 
     def restore(self, key: str, subject: Subject, at: float, amount: int) -> None:
         """Count what was used before this process began; the oldest first."""

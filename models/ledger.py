@@ -35,7 +35,7 @@ class Ledger:
     Of each call: `ticket = await reserve(...)`, then either `settle(ticket, ...)` once it was sent, however it
     ended, or `release(ticket)` if it was not. A retry is another call.
 
-    `path` is the file (None: memory only). `window_s` is the length of a "minute", and `margin_s` how much the
+    `path` is the file (None: memory only). `window_s` is the length of a "minute" (60 s), and `margin_s` how much the
     delay on the way to the server may change from one call to the next without its seeing more than the limit.
     `clock` (s, never backwards) is for windows and `wall` (Unix s) for days and deadlines. An event loop must
     run when it is used; it belongs to that loop.
@@ -46,7 +46,7 @@ class Ledger:
         limits: Mapping[str, Limits] | None = None,
         *,
         path: Path | None = None,
-        window_s: float = MINUTE_S,
+        window_s: float | None = None,
         margin_s: float | None = None,
         max_pause_s: float = 60.0,
         clock: Callable[[], float] | None = None,
@@ -55,6 +55,7 @@ class Ledger:
         self._limits = dict(limits or {})
         self._clock = steady_time() if clock is None else clock
         self._wall = wall
+        window_s = MINUTE_S if window_s is None else window_s
         self._window_s = window_s
         self._max_pause_s = max_pause_s
         self._file = LedgerFile(path)
@@ -278,7 +279,9 @@ class Ledger:
         said = read_limits(headers, self._wall(), self._window_s)
         for subject, about in said.items():
             self._admission.learn(model, subject, about)
-            if about.remaining == 0 and about.reset_s:
+            # Nothing left where we have used it up ourselves is what our own window knows better.
+            full = self._admission.is_full(model, subject, self._clock())
+            if about.remaining == 0 and about.reset_s and not full:
                 self._admission.pause(model, at + about.reset_s, f"no {subject} remain, say its headers")
 
     async def _open(self) -> None:

@@ -231,6 +231,15 @@ async def test_nothing_remaining_pauses_the_model_until_the_reset() -> None:
     assert limits.paused_s(A) == pytest.approx(12, abs=1)
 
 
+async def test_nothing_remaining_of_what_we_have_used_up_ourselves_pauses_nothing() -> None:
+    limits = ledger({A: {"requests_per_minute": 2}}, window_s=0.05)
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "50s"}
+    limits.settle(await limits.reserve(A), Usage())
+    limits.settle(await limits.reserve(A), Usage(), headers=headers)
+    assert limits.paused_s(A) == 0
+    await limits.reserve(A, deadline=time.time() + 5)
+
+
 async def test_retry_after_with_an_answer_that_succeeded_pauses_nobody() -> None:
     limits = ledger({})
     limits.settle(await limits.reserve(A), Usage(output_tokens=1), headers={"retry-after": "24"})
