@@ -183,24 +183,8 @@ class Coordinator:
                 self._runs.find(record.run_id)
         for run in [run for run in self._runs.all() if run.info.launch == launch]:
             for turn_id, turn in list(run.state.open.items()):
-                if turn_id not in run.state.open or not self._members.takes(
-                    port.client, launch, turn.envelope
-                ):
-                    continue
-                run_id, at = run.state.run_id, self._clock()
-                current = (run_id, turn_id, run.info.since) in item.turns
-                reserving = tuple(step for step in item.reserving if current and step.turn_id == turn_id)
-                self._event(run_id, TurnTaken(run_id=run_id, turn_id=turn_id, at=at, reserving=reserving))
-                if turn.parked or turn_id not in run.state.open:
-                    continue
-                if died and run.count_death(turn_id) >= DEATHS:
-                    self._give_up(run, turn_id, item.name)
-                else:
-                    self._commits.after(partial(self._performer.give_again, turn_id, run.state.run_id))
-                    if run.state.questions:
-                        self._performer.to_taker(
-                            run, turn.envelope.receiver, turn_id, ParkTurn(turn_id=turn_id)
-                        )
+                if turn_id in run.state.open and self._members.takes(port.client, launch, turn.envelope):
+                    self._hand_over(run, turn_id, item, died)
         for run_id, turn_id, _ in item.turns:
             held = self._runs.find(run_id)
             open_ = None if held is None else held.state.open.get(turn_id)
@@ -213,6 +197,22 @@ class Coordinator:
                 stopped = TurnStopped(turn_id=turn_id, reason="the run is over")
                 self._commits.after(partial(port.push, stopped))
         self._admission.joined(launch)
+
+    def _hand_over(self, run: ActiveRun, turn_id: str, item: Join, died: bool) -> None:
+        """A process is there, perhaps in the place of a dead one: it gets an open turn of its own."""
+        run_id = run.state.run_id
+        current = (run_id, turn_id, run.info.since) in item.turns
+        reserving = tuple(step for step in item.reserving if current and step.turn_id == turn_id)
+        self._event(run_id, TurnTaken(run_id=run_id, turn_id=turn_id, at=self._clock(), reserving=reserving))
+        turn = run.state.open.get(turn_id)
+        if turn is None or turn.parked:
+            return
+        if died and run.count_death(turn_id) >= DEATHS:
+            self._give_up(run, turn_id, item.name)
+            return
+        self._commits.after(partial(self._performer.give_again, turn_id, run_id))
+        if run.state.questions:
+            self._performer.to_taker(run, turn.envelope.receiver, turn_id, ParkTurn(turn_id=turn_id))
 
     def _give_up(self, run: ActiveRun, turn_id: str, name: str) -> None:
         """A turn that only ever ends its process is answered with an error."""

@@ -40,7 +40,13 @@ class ActiveRun:
     """By turn: how often its process died since the turn last recorded a step, and how many it had then."""
 
     def count_death(self, turn_id: str) -> int:
-        """The process that had this turn is dead: how often that happened without progress of the turn."""
+        """The process that had this turn is dead: how often that happened without progress of the turn.
+
+        A turn that waits for what it asked is as good as innocent, and is not counted: it may share its process
+        with the turn that ends it. If it did it, it will do it again once it has its answers.
+        """
+        if any(turn.envelope.cause == turn_id for turn in self.state.open.values()):
+            return 0
         steps = len(self.state.open[turn_id].done)
         count, before = self.deaths.get(turn_id, (0, steps))
         count = count + 1 if steps == before else 1

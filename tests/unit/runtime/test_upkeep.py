@@ -83,6 +83,20 @@ async def test_a_process_that_leaves_by_its_own_will_has_not_died(town: Town) ->
     assert town.record().status == "running"
 
 
+async def test_a_turn_that_waits_for_another_has_no_part_in_the_death_of_its_process(town: Town) -> None:
+    deadly = Deadly()
+    await town.launch(flow=flow, work=deadly.work)
+    town.start()
+    await until(lambda: deadly.begun)
+    for _ in range(DEATHS + 2):
+        await town.kill("flow")
+        await town.join("flow", flow).joined()
+    assert town.record().status == "running"
+    await town.kill("work")
+    town.join("work", echo)
+    assert (await town.end()).status == "done"
+
+
 async def test_deaths_between_which_a_turn_gets_on_are_not_added_up(town: Town) -> None:
     begun = 0
 
