@@ -71,6 +71,7 @@ class Asking:
         self._accept = model.accept if isinstance(model, Cascade) else None
         self._level = len(self._levels) - 1 if at_last else 0
         self._streams = bool(options.get("stream"))
+        self._record, self._replay = options.get("record") or "", options.get("replay") or ""
         self._speech: Speech | None = None
 
     @property
@@ -117,6 +118,7 @@ class Asking:
                 extra=self._extra, deadline=turn.info.deadline,
                 run_id=turn.info.run_id, turn_id=turn.id, agent=self._agent.name, crew=turn.info.crew,
                 session_id=turn.info.session_id, parent_span_id=turn_span_id(turn.id),
+                record=self._record, replay=self._replay,
             )  # fmt: skip
 
         async def call(_: int) -> tuple[dict[str, Any], RunUsage]:
@@ -170,8 +172,9 @@ async def _worst(turn: Turn, request: ModelRequest) -> RunUsage:
     tokens = most_input_tokens(request)
     output = request.max_tokens or OUTPUT_TOKENS
     quote = Quote(
-        model=request.model, input_tokens=tokens, output_tokens=output, abilities=needs_of(request).abilities
-    )
+        model=request.model, input_tokens=tokens, output_tokens=output, abilities=needs_of(request).abilities,
+        replay=request.replay,
+    )  # fmt: skip
     usd: float | None = await turn.services["gateway"](quote)
     return RunUsage(input_tokens=tokens, output_tokens=output, cost_usd=usd or 0.0)
 

@@ -137,7 +137,9 @@ class Crew(Runnable):
         """
         from callsheet.crews.forking import AS_IT_WAS, fork_past
 
-        found = fork_past(self, run_id, at, given=AS_IT_WAS if given is None else given, model=model, **options)
+        found = fork_past(
+            self, run_id, at, given=AS_IT_WAS if given is None else given, model=model, **options
+        )
         return found.checked() if check else found
 
     # --- running and launching -------------------------------------------------------------------------
@@ -155,10 +157,11 @@ class Crew(Runnable):
         if isinstance(self._flow, Chain):
             check_task(given)
         system = await shared_system(settings or load_settings(), host, progress)
-        check_model(system, wanted, (agent.model for agent in self.agents))
+        own = [agent.model for agent in self.agents]
+        check_model(system, wanted, own)
         launch = await system.launched(self)
         return await begin(
-            system, self.name, launch, given, self.limits, self._output, progress, wanted, self.source
+            system, self.name, launch, given, self.limits, self._output, progress, wanted, self.source, own
         )
 
     async def _resume(

@@ -19,6 +19,7 @@ from callsheet.core.errors import CancelledError, UsageError
 from callsheet.core.frozen import frozen
 from callsheet.core.ids import reply_envelope_id, root_envelope_id, sent_envelope_id, step_key
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, answers
+from callsheet.crews.cassettes import CASSETTES
 from callsheet.crews.numbering import Numbered, numbered, replies
 from callsheet.runtime.journal import Journal
 from callsheet.settings import load_settings
@@ -126,7 +127,8 @@ def fork_records(
     copies = [copy.step(step) for step in kept if isinstance(step, Step) and not _is_reservation(step)]
     if model is not None:
         copies = [step if step.turn_id in answered else _of_model(step, model) for step in copies]
-    options = from_json(record.options)
+    # A fork lives on with models: what they say now is in no cassette.
+    options = {name: value for name, value in from_json(record.options).items() if name not in CASSETTES}
     seeds = copy.seeds(_flows(messages, copies), options)
     options["forked_from"] = {"run": record.run_id, "at": at, "seeds": seeds}
     if model is not None:

@@ -32,11 +32,12 @@ class LaunchedCrew(Runnable):
     ) -> Run:
         wanted = RunOptions.of(options)
         system, description = await self._found(host, settings, progress)
-        check_model(system, wanted, (agent.get("model") for agent in description.get("agents", ())))
+        own = [agent.get("model") for agent in description.get("agents", ())]
+        check_model(system, wanted, own)
         limits = Limits.from_dict(description.get("limits", {}))
         crew = description.get("crew", self.name)
         source = description.get("source", "")
-        return await begin(system, crew, self.name, given, limits, None, progress, wanted, source)
+        return await begin(system, crew, self.name, given, limits, None, progress, wanted, source, own)
 
     async def _resume(
         self,

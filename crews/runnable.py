@@ -32,6 +32,8 @@ class Runnable(ABC):
         - `settings`: see `load_settings`.
         - `progress`: a function that is told what is being started.
         - `notices`: a list that gets a line for each document that was left out.
+        - `record`: a file that all exchanges with models are added to, a line each.
+        - `replay`: such a file, which answers in the place of the models: see docs/testing.md.
         """
         found = portal().run(self._whole(input, **options))
         return found.checked() if check else found

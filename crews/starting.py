@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from callsheet.agents.data import data_of, storable
 from callsheet.core.errors import DefinitionError, unknown_name
 from callsheet.core.limits import Limits
+from callsheet.crews.cassettes import cassette_options, check_cassettes
 from callsheet.crews.run import Run
 from callsheet.crews.system import HostName, Progress, System, trace_url
 from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
@@ -35,6 +36,8 @@ class RunKeywords(TypedDict, total=False):
     settings: Settings | None
     progress: Progress
     notices: list[str] | None
+    record: str | Path | None
+    replay: str | Path | None
 
 
 class StartKeywords(RunKeywords, total=False):
@@ -60,6 +63,8 @@ class RunOptions:
     stream: bool = False
     notices: list[str] | None = None
     """Given where the starter shows them itself; then nothing is warned of."""
+    record: str | Path | None = None
+    replay: str | Path | None = None
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> RunOptions:
@@ -80,6 +85,7 @@ class RunOptions:
         if options.limits is not None and not isinstance(options.limits, Limits):
             raise DefinitionError(f"limits is {options.limits!r}", hint="Give Limits(…).")
         options.limits_of(Limits())
+        check_cassettes(options.record, options.replay)
         return options
 
     def limits_of(self, crew: Limits) -> Limits:
@@ -113,6 +119,8 @@ def check_model(system: System, options: RunOptions, own: Iterable[AgentModel | 
     """
     if options.model is not None or system.settings.model is not None or options.notices is not None:
         return
+    if options.replay is not None:
+        return
     if system.default_model() == OFFLINE and not all(own):
         _warn_of_offline()
 
@@ -141,8 +149,12 @@ async def begin(
     progress: Progress,
     options: RunOptions,
     source: str,
+    own: Iterable[AgentModel | None] = (),
 ) -> Run:
-    """Begin a run of a crew that is launched on the system. Raises UsageError for an input without JSON form."""
+    """Begin a run of a crew that is launched on the system; `own` are the models that its agents name.
+
+    Raises UsageError for an input without JSON form, and for a cassette that cannot be used.
+    """
     task = data_of(given)
     told: dict[str, Any] = {
         "model": options.model,
@@ -152,6 +164,8 @@ async def begin(
     }
     if options.stream:
         told["stream"] = True
+    if options.record is not None or options.replay is not None:
+        told |= await cassette_options(system, options.record, options.replay, own)
     if options.paths:
         progress("reading the documents")
         said = options.notices if options.notices is not None else []
