@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from callsheet.cli.screen import (
     as_text,
@@ -20,9 +20,8 @@ from callsheet.cli.streams import answers
 from callsheet.core.errors import CancelledError
 
 if TYPE_CHECKING:
-    from callsheet.cli.conversation import Conversation
     from callsheet.crews.questions import Question
-    from callsheet.crews.result import Result
+    from callsheet.crews.result import Result, RunEvent
     from callsheet.crews.run import Run
     from callsheet.settings import Settings
 
@@ -36,7 +35,14 @@ ARGUMENTS_WIDTH = 1_000
 """How much is shown of the arguments that a person is to approve, before they are cut."""
 
 
-def follow(runs: Sequence[tuple[Run, Conversation]]) -> list[Result]:
+class Shows(Protocol):
+    """What shows the events of a run."""
+
+    def show(self, event: RunEvent) -> None:
+        """Show one event."""
+
+
+def follow(runs: Sequence[tuple[Run, Shows]]) -> list[Result]:
     """Show runs, one after the other, until each has ended or waits.
 
     An interrupt cancels them all, and a second one leaves at once. Raises CancelledError if they do not

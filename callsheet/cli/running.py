@@ -13,7 +13,8 @@ from typer.core import TyperCommand
 
 from callsheet.cli.arguments import spread_docs
 from callsheet.cli.choosing import check_models, tell_model
-from callsheet.cli.following import finish, follow
+from callsheet.cli.event_lines import EventLines
+from callsheet.cli.following import exit_status, finish, follow
 from callsheet.cli.limits import above_zero
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
@@ -89,6 +90,21 @@ def run(
     ] = None,
     inline: Annotated[bool, typer.Option("--inline", help="Run in this process, without Ray.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    json_lines: Annotated[
+        bool,
+        typer.Option(
+            "--json-lines",
+            help="Print each event as one line of JSON, also what the models say while they say it.",
+        ),
+    ] = False,
+    record: Annotated[
+        str | None,
+        typer.Option("--record", metavar="FILE", help="Add every exchange with a model to this cassette."),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="FILE", help="Let this cassette answer, and no model."),
+    ] = None,
     address: Address = None,
     home: Home = None,
 ) -> int:
@@ -108,18 +124,25 @@ def run(
             ("--budget", budget), ("--budget-tokens", budget_tokens), ("--deadline", deadline)
         ):  # fmt: skip
             above_zero(option, value)
+        _check_outputs(as_json=as_json, json_lines=json_lines, record=record, replay=replay)
         found = resolve_crew(crew, settings, inline=inline, progress=notice)
         task = _typed(found, text)
-        check_models(model, settings, found, inline=inline)
-        tell_model(model, settings, found, inline=inline)
+        if replay is None:
+            check_models(model, settings, found, inline=inline)
+            tell_model(model, settings, found, inline=inline)
         _tell_docs(docs or (), found)
         started = found.start(
             task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
             budget_usd=budget, budget_tokens=budget_tokens, deadline_s=deadline,
-            settings=settings, progress=notice, notices=Notices(),
+            settings=settings, progress=notice, notices=Notices(), record=record, replay=replay, stream=json_lines,
         )  # fmt: skip
         if started.live_url:
             notice(f"watch it live: {started.live_url}")
+        if json_lines:
+            lines = EventLines()
+            (result,) = follow([(started, lines)])
+            lines.end(result)
+            return exit_status(result)
         conversation = Conversation(found.name)
         (result,) = follow([(started, conversation)])
         return finish(result, conversation.models, settings, as_json=as_json)
@@ -170,6 +193,15 @@ def _check(model: str | None, docs: Sequence[str]) -> None:
                 f"{path} does not exist", path=path,
                 hint=f"Check its spelling; relative paths start at {Path.cwd()}.",
             )  # fmt: skip
+
+
+def _check_outputs(*, as_json: bool, json_lines: bool, record: str | None, replay: str | None) -> None:
+    for one, other, both in (
+        ("--json", "--json-lines", as_json and json_lines),
+        ("--record", "--replay", record is not None and replay is not None),
+    ):
+        if both:
+            raise UsageError(f"{one} and {other} do not go together", hint="Give one of them.")
 
 
 def exists(path: str) -> bool:

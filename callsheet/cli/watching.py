@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callsheet.cli.event_lines import EventLines
 from callsheet.cli.following import exit_status, finish
 from callsheet.cli.journals import reading
 from callsheet.cli.options import Home, settings_of
 from callsheet.cli.past_runs import past_result
 from callsheet.cli.resuming import RunId
 from callsheet.cli.screen import notice
-from callsheet.cli.streams import answers
 from callsheet.core.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -50,22 +48,18 @@ def watch(
     with reading(settings) as journal:
         record = find_run(journal, run)
         assert journal is not None
-        conversation, reader = Conversation(record.crew), EventReader()
+        conversation, lines, reader = Conversation(record.crew), EventLines(), EventReader()
         follower = Follower(journal, record)
         try:
             for news in follower.news():
                 event = reader.read(news)
-                if json_lines:
-                    usage = None if event.usage is None else event.usage.to_dict()
-                    _print_line({**asdict(event), "usage": usage})
-                else:
-                    conversation.show(event)
+                (lines if json_lines else conversation).show(event)
         except KeyboardInterrupt:
             notice(f"run {record.run_id} goes on; `callsheet cancel {record.run_id}` stops it.")
             raise
         result = past_result(follower.record, follower.envelopes, follower.steps, settings)
     if json_lines:
-        _print_line({"kind": "end", "at": follower.record.ended, "result": result.to_dict()})
+        lines.end(result, follower.record.ended)
         return exit_status(result)
     return finish(result, conversation.models, settings)
 
@@ -136,11 +130,6 @@ def _time(record: Envelope | Step) -> float:
     from callsheet.core.records import Envelope
 
     return record.at if isinstance(record, Envelope) else record.ended
-
-
-def _print_line(data: dict[str, Any]) -> None:
-    answers().write(json.dumps(data, ensure_ascii=False) + "\n")
-    answers().flush()
 
 
 def add_to(app: typer.Typer) -> None:
