@@ -60,7 +60,7 @@ class MessageStream:
         """The reply's body. Raises ModelReplyError where the stream ended before the reply did."""
         if self._message is None or not self._done or not all(b.closed for b in self._blocks.values()):
             raise broken_stream(self._name.provider, self._name.model)
-        if self._blocks or not self._message.get("content"):
+        if self._blocks:
             self._message["content"] = [block.whole() for _, block in sorted(self._blocks.items())]
         if self._usage:
             self._message["usage"] = self._usage
