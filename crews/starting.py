@@ -119,7 +119,7 @@ def check_model(system: System, options: RunOptions, own: Iterable[AgentModel | 
     """
     if options.model is not None or system.settings.model is not None or options.notices is not None:
         return
-    if options.replay is not None:
+    if options.replay is not None or system.stand_in is not None:
         return
     if system.default_model() == OFFLINE and not all(own):
         _warn_of_offline()

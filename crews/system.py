@@ -9,7 +9,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from callsheet.core.errors import CallsheetError, SettingsError, TracingError
 from callsheet.core.limits import Limits
 from callsheet.core.records import RunRecord
 from callsheet.crews.portal import portal
+from callsheet.crews.stand_in import stand_in, with_stand_in
 from callsheet.models.catalogue import OFFLINE, ModelInfo, default_model, parse_model
 from callsheet.models.config import GatewayConfig
 from callsheet.models.secrets import KEY_FILES, KEYS, provider_environ
@@ -28,6 +29,7 @@ from callsheet.tracing import TracingConfig
 
 if TYPE_CHECKING:
     from callsheet.crews.crew import Crew
+    from callsheet.models.kept import Exchanges
 
 HostName = Literal["ray", "inline"]
 Progress = Callable[[str], None]
@@ -42,8 +44,12 @@ GATEWAY_TIMEOUT_S = 30.0
 class System:
     """One host, opened once a process for the same settings, and the crews that are launched on it."""
 
-    def __init__(self, settings: Settings, host: HostName, progress: Progress) -> None:
+    def __init__(
+        self, settings: Settings, host: HostName, progress: Progress, place: Exchanges | None = None
+    ) -> None:
         self.settings = settings
+        self.stand_in = place
+        """What answers in the place of all models, in tests."""
         self.host_name: HostName = host
         self.endpoint = phoenix_endpoint(settings)
         config = HostConfig(
@@ -71,7 +77,8 @@ class System:
 
     async def open(self) -> None:
         """Open the host with its services."""
-        await self.host.open(service_specs(self.settings))
+        specs = service_specs(self.settings)
+        await self.host.open(specs if self.stand_in is None else with_stand_in(specs, self.stand_in))
         if self._joins and self.settings.model is None:
             # The cluster's gateway has the keys that it was started with, and not this process's.
             with contextlib.suppress(TimeoutError, CallsheetError):  # the run's first call tells
@@ -148,12 +155,13 @@ _systems: dict[tuple[Any, ...], asyncio.Task[System]] = {}
 
 async def shared_system(settings: Settings, host: HostName, progress: Progress) -> System:
     """The process's system for these settings, opened on first use (in the portal's loop)."""
-    key = (host, settings.model_dump_json())
+    place = stand_in(host)
+    key = (host, settings.model_dump_json(), id(place))
     task = _systems.get(key)
     if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
 
         async def begin() -> System:
-            system = System(settings, host, progress)
+            system = System(settings, host, progress, place)
             try:
                 await system.open()
             except BaseException:
@@ -164,6 +172,12 @@ async def shared_system(settings: Settings, host: HostName, progress: Progress) 
         task = _systems[key] = asyncio.get_running_loop().create_task(begin())
         portal().at_close(functools.partial(_forget, key))
     return await asyncio.shield(task)
+
+
+async def close_stood_in(place: Exchanges) -> None:
+    """Close what was opened while `place` stood in for models (in the portal's loop)."""
+    for key in [key for key in _systems if key[2] == id(place)]:
+        await _forget(key)
 
 
 async def _forget(key: tuple[Any, ...]) -> None:
@@ -203,10 +217,15 @@ def model_environ(settings: Settings) -> dict[str, str]:
     return provider_environ(os.environ, (Path.cwd(), settings.home))
 
 
-def _gateway(config: GatewayConfig, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:
+def _gateway(
+    config: GatewayConfig,
+    secrets: Mapping[str, str],
+    calls: Mapping[str, Call],
+    exchanges: Sequence[Exchanges] = (),
+) -> Component:
     from callsheet.models.gateway import Gateway
 
-    return Gateway(config, environ=secrets)
+    return Gateway(config, environ=secrets, exchanges=exchanges)
 
 
 def _memory(path: Any, embedder: str, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:

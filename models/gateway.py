@@ -139,7 +139,7 @@ class Gateway:
             return await self._pipeline.embed(request)
         if isinstance(request, Quote):
             # Nothing is paid for what is not asked of a model.
-            return None if request.replay else await self._quote(request)
+            return None if request.replay or self._kept.answers_all else await self._quote(request)
         return await self._complete(request, None)
 
     async def stream(self, request: Any, emit: Emit) -> Any:

@@ -55,6 +55,11 @@ class Kept:
             return replace(reply, request_id=request.id)
         return None
 
+    @property
+    def answers_all(self) -> bool:
+        """Whether one of the places answers every request, so that no model is asked and none is paid."""
+        return any(getattr(place, "answers_all", False) for place in self._places)
+
     def keep(self, request: ModelRequest, answer: ModelReply | CallsheetError) -> None:
         """A model has answered, or the call has failed for good."""
         for place in self._places:
