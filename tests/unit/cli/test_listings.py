@@ -160,3 +160,45 @@ def test_show_cuts_long_texts_unless_all_is_wanted(callsheet: Callsheet) -> None
 
 def test_a_relative_home_is_shown_whole(callsheet: Callsheet) -> None:
     assert callsheet("status", "--json", "--home", "state").data["home"] == str(Path.cwd() / "state")
+
+
+def test_models_for_a_step_are_listed_with_the_reason_and_those_left_out(
+    callsheet: Callsheet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    ended = callsheet("models", "--for", "tools,vision", "--tier", "fast")
+    assert ended.status == 0
+    assert "openai/gpt-5-nano" in ended.out
+    assert "no key (ANTHROPIC_API_KEY)" in ended.out
+    data = callsheet("models", "--for", "tools,vision", "--tier", "fast", "--json").data
+    assert data["choices"][0]["model"].startswith("openai/")
+    assert data["choices"][0]["usd"] > 0
+    assert "ANTHROPIC_API_KEY" in data["left_out"][0]["why"]
+    dear = callsheet("models", "--tier", "fast", "--prefer", "openai/gpt-4o", "--json").data
+    assert dear["choices"][0]["model"] == "openai/gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--tier", "fast"), "Set ANTHROPIC_API_KEY or OPENAI_API_KEY"),
+        (("--tier", "best"), "fast, balanced, frontier"),
+        (("--for", "visoin"), "tools, vision, json, thinking"),
+    ],
+)
+def test_where_no_model_will_do_it_is_said_what_is_missing(
+    callsheet: Callsheet, args: tuple[str, ...], says: str
+) -> None:
+    ended = callsheet("models", *args)
+    assert ended.status == 2
+    assert says in ended.err
+
+
+def test_a_key_in_a_dotenv_file_counts(
+    callsheet: Callsheet, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-very-secret\n")
+    ended = callsheet("models", "--json")
+    assert ended.data["default"].startswith("openai/")
+    assert "very-secret" not in ended.out + ended.err
