@@ -10,12 +10,15 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from callsheet.core.errors import ModelRateLimitError
 from callsheet.models.admission import Admission
 from callsheet.models.ledger import Ledger
 from callsheet.models.limits import parse_limits
 from callsheet.models.messages import Usage
+from callsheet.models.rate_windows import RateWindow
 from callsheet.models.tickets import Ticket, actual_use
 
 A, B = "openai/a", "openai/b"
@@ -88,6 +91,37 @@ async def test_runs_take_turns_whatever_the_number_of_their_calls() -> None:
     await asyncio.gather(*tasks)
     assert order[:6] == ["large", "small", "other", "large", "small", "large"]
     assert len(order) == 103
+
+
+async def test_runs_take_turns_across_models_that_share_a_limit() -> None:
+    limits = ledger({"*": {"in_flight": 1}})
+    first = await limits.reserve(A)
+    order: list[str] = []
+
+    async def call(run: str, model: str) -> None:
+        ticket = await limits.reserve(model, run_id=run)
+        order.append(run)
+        limits.settle(ticket, Usage())
+
+    tasks = [asyncio.create_task(call("one", A)) for _ in range(3)]
+    tasks.append(asyncio.create_task(call("other", B)))
+    await settled()
+    limits.settle(first, Usage())
+    await asyncio.gather(*tasks)
+    assert order == ["one", "other", "one", "one"]
+
+
+@given(at=st.floats(0, 1e9), part=st.floats(0, 0.9999), margin_s=st.floats(0, 5))
+def test_a_use_counts_for_its_whole_window_and_margin_and_hardly_longer(
+    at: float, part: float, margin_s: float
+) -> None:
+    window = RateWindow(1, 60.0, margin_s)
+    window.use(window.slice_of(at), 1)
+    assert window.room(at + part * (60.0 + margin_s)) == 0
+    free_at = window.room_at(1, at)
+    assert free_at is not None
+    assert at + 60.0 + margin_s - 1e-6 <= free_at <= at + 60.0 + margin_s + window.slice_s + 1e-6
+    assert window.room(free_at) == 1
 
 
 async def test_what_was_reserved_and_not_used_goes_to_the_next() -> None:
