@@ -25,7 +25,7 @@ POLL_S = 0.5
 """How often it is looked whether another gateway's calls have ended and left room."""
 
 PATIENCE_S = 30.0
-"""How long room is waited for that only other gateways could make, with nothing changing."""
+"""How long room is waited for that only other gateways could make: one that died makes none."""
 
 Wanted = list[tuple[str, int | None, int | None]]
 Taken = tuple[dict[str, DayUse], tuple[str, str] | None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -122,6 +123,41 @@ asyncio.run(main())
 """
 
 
+SPENDER = """
+import asyncio, sys
+from pathlib import Path
+from callsheet.core.errors import LimitError
+from callsheet.models import day_budgets
+from callsheet.models.ledger import Ledger
+from callsheet.models.limits import parse_limits
+from callsheet.models.messages import Usage
+
+day_budgets.PATIENCE_S = 1.0  # nobody gives back what the killed one had reserved
+
+async def main():
+    ledger = Ledger(parse_limits({"crew:c": {"usd_per_day": 1.0}}), path=Path(sys.argv[1]))
+    print("ready", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+    async def call(number):
+        ticket = await ledger.reserve("openai/a", run_id=str(number), crew="c", usd=0.0008)
+        print("sent", flush=True)
+        await asyncio.sleep(0)
+        ledger.settle(ticket, Usage(input_tokens=1), 0.0006)
+
+    for first in range(0, 10**6, 10):
+        results = await asyncio.gather(*[call(first + n) for n in range(10)], return_exceptions=True)
+        if any(isinstance(result, LimitError) for result in results):
+            break
+        for result in results:
+            if result is not None:
+                raise result
+    await ledger.close()
+
+asyncio.run(main())
+"""
+
+
 @contextmanager
 def script(code: str, *args: object) -> Iterator[subprocess.Popen[str]]:
     """A process that ends when its standard input does."""
@@ -132,7 +168,8 @@ def script(code: str, *args: object) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.communicate(timeout=30)
+        if process.poll() is None:
+            process.communicate(timeout=30)
 
 
 @asynccontextmanager
@@ -170,6 +207,34 @@ async def report_after(url: str, seconds: float) -> dict[str, Any]:
         if arrivals and arrivals[-1][0] - arrivals[0][0] >= seconds:
             return report
         await asyncio.sleep(0.2)
+
+
+def test_processes_that_share_a_file_share_its_budget_also_when_one_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with script(SPENDER, path) as one, script(SPENDER, path) as other, script(SPENDER, path) as victim:
+        spenders = (one, other, victim)
+        for process in spenders:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in spenders:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert victim.stdout is not None
+        sent_by_victim = sum(victim.stdout.readline() == "sent\n" for _ in range(30))
+        victim.kill()
+        sent_by_victim += victim.communicate()[0].count("sent")
+        sent = [process.communicate(timeout=120)[0].count("sent") for process in (one, other)]
+        assert (one.returncode, other.returncode) == (0, 0)
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT spent_usd, held_usd FROM day_use WHERE key = 'crew:c'").fetchall()
+    assert len(rows) <= 2  # midnight may have passed
+    spent, held = (sum(column) for column in zip(*rows, strict=True))
+    assert spent <= 1_000_000_000 * len(rows)
+    assert spent + held <= 1_000_000_000 * len(rows)
+    assert spent + held >= 600_000 * (sum(sent) + sent_by_victim), "a call was let through and not counted"
+    # Nothing that fits is kept back: what is left is less than what ten calls side by side may take.
+    assert spent + held > 1_000_000_000 - 8_000_000
 
 
 async def test_two_hundred_runs_in_four_processes_use_the_limit_and_never_more(
