@@ -94,11 +94,11 @@ class Campaign:
             if killed is not None:
                 made.append(killed)
                 self._progress(f"{len(made):4} {killed.line}")
+        self.drain()
         births = self.stage.all_births()
         for killed in made:
             later = [birth.at for birth in births if birth.label == killed.label and birth.at > killed.at]
             self.log.kills.append(replace(killed, up=min(later, default=time.time())))
-        self.drain()
         failed = [run["run_id"] for run in self.stage.journal.runs() if run["status"] == "failed"]
         self._progress(f"given up, and resumed: {len(failed)}")
         self._resume(failed)
