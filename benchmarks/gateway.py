@@ -2,7 +2,8 @@
 
 Each client runs in a fresh process of its own, in turns, and counts its own CPU time; the server runs in
 another, and answers every request with the same tool call (or streams it), after a pause of the load's.
-`python -m benchmarks.gateway client NAME URL CALLS IN_FLIGHT` is such a process.
+Whether a call gets dearer with more in flight is asked within one process, in turns, since the machine drifts
+by more between two. `python -m benchmarks.gateway [ROUNDS]` prints the figures.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from benchmarks.machine import spread
 
 TEXT = "The order 17 left the warehouse on Monday and is due on Wednesday, between nine and noon. "
-REPLY = {
+REPLY: dict[str, Any] = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini-2024-07-18",
     "choices": [{"index": 0, "finish_reason": "tool_calls", "logprobs": None, "message": {
         "role": "assistant", "content": TEXT, "refusal": None,
@@ -46,6 +48,8 @@ async def measure(rounds: int) -> dict[str, Any]:
                         _round(figures, name, url, in_flight, calls)
                 if pause_s == 0:
                     _first_tokens(figures, url)
+                    growth = _client("gateway-growth", url, 4000, 200)["growth"]
+                    figures.setdefault("gateway: CPU of a call, 200 in flight / 50", []).append(growth)
         finally:
             server.terminate()
             server.wait()
@@ -61,9 +65,6 @@ def _round(figures: dict[str, list[float]], load: str, url: str, in_flight: int,
         figures.setdefault(f"{load}: {client}, calls a second", []).append(rate[client])
     figures.setdefault(f"{load}: gateway / sdk, CPU", []).append(cpu["gateway"] / cpu["sdk"])
     figures.setdefault(f"{load}: gateway / sdk, rate", []).append(rate["gateway"] / rate["sdk"])
-    if load.startswith("200 at 0"):
-        before = figures["50 at 0 ms: gateway, CPU ms a call"][-1]
-        figures.setdefault("gateway, CPU 200 / 50 in flight", []).append(cpu["gateway"] / before)
 
 
 def _first_tokens(figures: dict[str, list[float]], url: str) -> None:
@@ -150,10 +151,14 @@ Call = Callable[[], Awaitable[float]]
 
 async def _make(name: str, url: str) -> Call:
     tools = [
-        {"type": "function", "function": {**tool, "parameters": tool["schema"]} | {"schema": None}} for tool in _tools()
-    ]
-    for tool in tools:
-        del tool["function"]["schema"]
+        {
+            "type": "function",
+            "function": {
+                "name": tool["name"], "description": tool["description"], "parameters": tool["schema"],
+            },
+        }
+        for tool in _tools()
+    ]  # fmt: skip
     body: dict[str, Any] = {
         "model": "gpt-4o-mini", "temperature": 0.5, "tools": tools,
         "messages": [{"role": role, "content": text} for role, text in _messages()],
@@ -197,7 +202,7 @@ async def _make(name: str, url: str) -> Call:
 async def _gateway(url: str, *, streams: bool) -> Call:
     from callsheet.models.config import GatewayConfig
     from callsheet.models.gateway import Gateway
-    from callsheet.models.messages import Message, ModelRequest, Text, ToolSpec
+    from callsheet.models.messages import ModelRequest, ToolSpec, assistant, system, user
 
     gateway = Gateway(
         GatewayConfig(base_urls={"openai": url}), environ={"OPENAI_API_KEY": "k"}, on_call=lambda *_, **__: None
@@ -206,7 +211,8 @@ async def _gateway(url: str, *, streams: bool) -> Call:
         ToolSpec(name=tool["name"], description=tool["description"], schema=json.dumps(tool["schema"]))
         for tool in _tools()
     )
-    messages = tuple(Message(role=role, parts=(Text(text=text),)) for role, text in _messages())
+    made = {"system": system, "user": user, "assistant": assistant}
+    messages = tuple(made[role](text) for role, text in _messages())
 
     async def call() -> float:
         # A request of its own each time, as it comes out of a lane.
@@ -219,7 +225,12 @@ async def _gateway(url: str, *, streams: bool) -> Call:
             return 0.0
         begun = time.perf_counter()
         firsts: list[float] = []
-        await gateway.stream(request, lambda _: firsts or firsts.append(time.perf_counter() - begun))
+
+        def emit(_: str | None) -> None:
+            if not firsts:
+                firsts.append(time.perf_counter() - begun)
+
+        await gateway.stream(request, emit)
         return firsts[0]
 
     return call
@@ -228,6 +239,9 @@ async def _gateway(url: str, *, streams: bool) -> Call:
 async def _drive(name: str, url: str, calls: int, in_flight: int) -> None:
     call = await _make(name, url)
     await asyncio.gather(*(call() for _ in range(in_flight)))  # connections, imports, caches
+    if name.endswith("-growth"):
+        print(json.dumps({"growth": await _growth(call, calls)}), flush=True)
+        return
     left = iter(range(calls))
     firsts: list[float] = []
 
@@ -244,13 +258,33 @@ async def _drive(name: str, url: str, calls: int, in_flight: int) -> None:
     print(json.dumps(found), flush=True)
 
 
+async def _growth(call: Call, calls: int) -> float:
+    """CPU of a call with 200 in flight by that with 50; medians of five turns each."""
+    used: dict[int, list[float]] = {50: [], 200: []}
+    for _ in range(5):
+        for in_flight, found in used.items():
+            left = iter(range(calls // 10))
+
+            async def work(left: Iterator[int] = left) -> None:
+                for _ in left:
+                    await call()
+
+            before = _cpu_s()
+            await asyncio.gather(*(work() for _ in range(in_flight)))
+            found.append(_cpu_s() - before)
+    return statistics.median(used[200]) / statistics.median(used[50])
+
+
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
+    if len(sys.argv) <= 2:
+        for figure, value in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) == 2 else 5)).items():
+            print(f"{figure:<52}{value['median']:>10.3f}   ({value['min']:.3f} to {value['max']:.3f}, n={value['n']})")
+    elif sys.argv[1] == "serve":
         asyncio.run(_serve(float(sys.argv[2])))
     else:
         asyncio.run(_drive(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from callsheet.models.catalogue import ProviderInfo
+from callsheet.core.errors import SettingsError
+from callsheet.models.catalogue import ProviderInfo, shown_url
 
 _CLIENTS = {"openai": "AsyncOpenAI", "anthropic": "AsyncAnthropic"}
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
@@ -62,14 +63,16 @@ class SdkAddresses:
             self._tls = self._http_module().create_ssl_context()
 
     async def ask(self, path: str) -> Address:
-        """What a POST to `path`, below the base URL, is sent with."""
+        """What a POST to `path`, below the base URL, is sent with. Raises SettingsError for a proxy of no use."""
         caught: list[Any] = []
 
         async def catch(request: Any) -> None:
             caught.append(request)
             raise _CaughtError
 
-        client = self._client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"request": [catch]}))
+        # What it would read of the environment is for sending, which it never does.
+        http_client = self._sdk.DefaultAsyncHttpxClient(event_hooks={"request": [catch]}, trust_env=False)
+        client = self._client(http_client)
         try:
             await client.post(path, cast_to=object, body={}, options={"max_retries": 0})
         except Exception:
@@ -118,4 +121,10 @@ def _proxy(url: str) -> str | None:
     found = proxies.get(parts.scheme) or proxies.get("all")
     if not found or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return found if "://" in found else f"http://{found}"
+    found = found if "://" in found else f"http://{found}"
+    if not found.startswith(("http://", "https://")):
+        raise SettingsError(
+            f"the proxy that the environment names is no HTTP proxy: {shown_url(found)!r}",
+            hint="Set HTTPS_PROXY to an http:// address, or except the host by NO_PROXY.",
+        )
+    return found

@@ -116,7 +116,6 @@ class SdkClient:
         self, path: str, body: dict[str, Any], model: str, deadline: float | None
     ) -> AsyncIterator[Any]:
         self._check_key(model)
-        address = self._known.get(path) or await self._load(path)
         try:
             data = _encode(body).encode()
         except (ValueError, RecursionError) as error:
@@ -128,6 +127,14 @@ class SdkClient:
             timeout = time_left or 0.0
         if timeout <= 0:
             raise self._late(model, "the deadline has passed before the call", by_deadline=True)
+        address = self._known.get(path)
+        if address is None:
+            try:
+                async with asyncio.timeout(timeout):
+                    address = await self._load(path)
+            except TimeoutError:
+                what = f"its SDK was not loaded within {timeout:.3g} s"
+                raise self._late(model, what, by_deadline=by_deadline) from None
         http = self._http
         begun = False
         try:

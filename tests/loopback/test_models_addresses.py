@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from callsheet.core.errors import SettingsError
 from callsheet.models.catalogue import PROVIDERS
 from callsheet.models.config import GatewayConfig
 from callsheet.models.messages import ModelRequest, user
@@ -78,6 +79,9 @@ async def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch: pyte
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     assert (await asked("openai", "https://api.example.org/v1")).proxy is None
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example.org:1080")
+    with pytest.raises(SettingsError, match="no HTTP proxy"):
+        await asked("openai", "https://api.example.org/v1")
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example.org:3128")
     monkeypatch.setenv("NO_PROXY", "inside.example.org")
     assert (await asked("openai", "https://api.example.org/v1")).proxy == "http://proxy.example.org:3128"
