@@ -26,11 +26,14 @@ class Desk:
     The model's replies are in the journal, so a script tells the whole turn, over all its attempts.
     """
 
-    def __init__(self, path: Path, *tools: Tool, script: Script, limits: Limits | None = None) -> None:
+    def __init__(
+        self, path: Path, *tools: Tool, script: Script, limits: Limits | None = None, **fields: Any
+    ) -> None:
         self.town = Town(path)
         self.gateway = ScriptedGateway(script)
         self.tools = tools
         self.limits = limits
+        self.fields = fields
 
     async def open(self) -> None:
         """The crew is there, and the run begins."""
@@ -44,7 +47,7 @@ class Desk:
 
     async def begin_clerk(self) -> None:
         """The clerk's process, the first one or the next."""
-        think = Thinker(Agent("clerk", role="You help.", tools=self.tools), "crew")
+        think = Thinker(Agent("clerk", role="You help.", tools=self.tools, **self.fields), "crew")
 
         async def handler(turn: Turn) -> Any:
             turn.services = {"gateway": self.gateway.handle}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from callsheet import Agent, AgentError, Cascade, Crew, DefinitionError, ModelPolicy, tool
+from callsheet.core.canonical import from_json
 from callsheet.core.errors import ModelUnavailableError
 from callsheet.models.messages import ModelRequest
+from tests.unit.agents.desk import Desk
 from tests.unit.crews.fake_models import Bench, call, calls, reply
 
+Open = Callable[..., Awaitable[Desk]]
 CHEAP, STRONG = "openai/gpt-5.4-nano", "openai/gpt-5.5"
 
 
@@ -150,6 +155,31 @@ async def test_a_policy_travels_as_its_text_and_names_its_steps(bench: Bench) ->
     steps = [event async for event in run.events() if event.kind == "llm"]
     assert models(bench) == [policy.to_text()]
     assert len(steps) == 1
+
+
+async def test_a_resumed_turn_goes_the_same_way_and_asks_no_model_again(desk: Open) -> None:
+    reached = asyncio.Event()
+    down = [ModelUnavailableError("nobody is there")]
+
+    @tool
+    async def slow() -> str:
+        """Take long, the first time."""
+        if not reached.is_set():
+            reached.set()
+            await asyncio.Event().wait()
+        return "done"
+
+    def answer(request: ModelRequest) -> Any:
+        if request.model == CHEAP:
+            return down.pop() if down else "I am back."  # by then the turn has gone on without it
+        return calls(call("slow")) if request.messages[-1].role == "user" else "strong"
+
+    cascade = Cascade([CHEAP, STRONG], accept=lambda text: True)
+    at = await desk(slow, script=answer, model=cascade)
+    await reached.wait()
+    await at.crash()
+    assert from_json((await at.end()).output or "null")["output"] == "strong"
+    assert [request.model for request in at.gateway.requests] == [CHEAP, STRONG, STRONG]
 
 
 def test_what_is_no_model_is_refused_with_the_agents_name() -> None:
