@@ -34,7 +34,7 @@ async def cassette_options(
     """What a run that records or replays is told of it. Raises UsageError for a file that cannot be used.
 
     Agents that name no model ask the one that they asked when it was recorded, whatever the default is now:
-    the first in the cassette that no agent (`own`) names.
+    the first in the cassette that no agent (`own`) names, or else the first.
     """
     gateway = system.host.service("gateway")
     if record is not None:
@@ -47,7 +47,7 @@ async def cassette_options(
     told: dict[str, Any] = {"replay": path}
     if system.settings.model is None:
         named = {text_of(level) for model in own if model is not None for level in levels_of(model)}
-        others = [model for model in facts.models if model not in named]
+        others = [model for model in facts.models if model not in named] or facts.models
         if others:
             told["default_model"] = others[0]
     return told

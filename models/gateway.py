@@ -74,10 +74,10 @@ def preload(provider: str) -> None:
 class Gateway:
     """Answers model requests; see the module's text for what survives a crash (nothing needs to).
 
-    `environ` (default: this process's) is read once, for keys and addresses. `exchanges` are asked before
-    cassettes, the cache and any model. `on_call` is told of every call with its request, its reply or error,
-    and its begin and end (Unix time, s); by default it emits an LLM span, and one for each wait. A failing
-    `on_call` is logged and changes nothing. `clock` (s, never backwards) is the circuit breakers'.
+    `environ` (default: this process's) is read once, for keys and addresses. `exchanges` are asked after the
+    request's cassette, and before the cache and any model. `on_call` is told of every call with its request,
+    its reply or error, and its begin and end (Unix time, s); by default it emits an LLM span, and one for each
+    wait. A failing `on_call` is logged and changes nothing. `clock` (s, never backwards) is the breakers'.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Gateway:
         self._environ = {name: source[name] for name in wanted if name in source}
         self._on_call = on_call
         self._cassettes = Cassettes([self._environ.get(info.key_env, "") for info in PROVIDERS.values()])
-        self._kept = Kept((*exchanges, self._cassettes, *self._caches()))
+        self._kept = Kept((self._cassettes, *exchanges, *self._caches()))
         self._providers: dict[str, tuple[Provider, str]] = {}
         self._book = ModelBook(config.models)
         self._loaded: set[str] = set()

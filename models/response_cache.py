@@ -161,7 +161,7 @@ def _made(path: Path) -> sqlite3.Connection:
         os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     )  # what models say is its owner's alone
     connection = _open(path, BUSY_S)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _to_wal(connection)
     connection.execute("PRAGMA synchronous = OFF")  # a lost answer is asked for again
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -171,6 +171,20 @@ def _made(path: Path) -> sqlite3.Connection:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
     return connection
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    # While another process does the same, SQLite says at once that the file is locked, whatever the timeout.
+    give_up = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _open(path: Path, timeout_s: float) -> sqlite3.Connection:
