@@ -42,8 +42,8 @@ class CallLog:
     kept: str = ""
     """Where the answer came from, if not from a model: a cassette, the cache."""
 
-    def data(self) -> dict[str, Any]:
-        """For the span's metadata: only what there is to tell."""
+    def data(self, *, content: bool = True) -> dict[str, Any]:
+        """For the span's metadata: only what there is to tell. Without `content`, causes are told by their kind."""
         told: dict[str, Any] = {}
         if self.policy:
             told["policy"] = self.policy
@@ -52,7 +52,7 @@ class CallLog:
             told["failed_attempts"] = [
                 {
                     "model": failure.model,
-                    "cause": failure.cause,
+                    "cause": failure.cause if content else failure.cause.partition(":")[0],
                     "took_s": round(failure.ended - failure.started, 3),
                     **({} if failure.wait_s is None else {"then_waited_s": round(failure.wait_s, 3)}),
                 }

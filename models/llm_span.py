@@ -55,7 +55,7 @@ def llm_span(
         cost_usd=reply.cost_usd if reply is not None else None,
         stop=reply.stop if reply is not None else "",
         attempts=reply.attempts if reply is not None else max(log.attempts, 1),
-        notes=log.data(),
+        notes=log.data(content=content),
         error=None if error is None else f"{type(error).__name__}: {error}",
         started=started,
         ended=ended,

@@ -157,7 +157,8 @@ def no_model(policy: ModelPolicy, step: StepNeeds, routing: Routing) -> UsageErr
         hint = f"Set {' or '.join(keys)}, or name a model in prefer= or in the setting `models`."
     else:
         hint = "Name a model in prefer=, or give one this tier in the setting `models`."
-    return UsageError(f"there is no {policy.tier} model{with_} for {step.input_tokens} tokens", hint=hint)
+    tokens = f" for {step.input_tokens} tokens" if step.input_tokens else ""
+    return UsageError(f"there is no {policy.tier} model{with_}{tokens}", hint=hint)
 
 
 def _candidates(policy: ModelPolicy, book: ModelBook) -> Iterable[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def check_models(
     model: str | None, settings: Settings, crew: Crew | LaunchedCrew, *, inline: bool = False
 ) -> None:
-    """Raises SettingsError for a model that wants a key where none is set.
+    """Raises SettingsError for a model that wants a key where none is set, UsageError for a policy that none fits.
 
     Where a cluster is joined it is asked what it has keys for. Of a crew that serves there already only
     `model` is looked at. Raises ClusterError where the cluster cannot be reached.
@@ -25,6 +25,8 @@ def check_models(
     from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, PROVIDERS, parse_model
 
+    if model is None:
+        _check_policies(settings, crew, inline)
     wanted = [parse_model(name).provider for name in _named(model, settings, crew)]
     if not any(PROVIDERS[provider].key_required for provider in wanted):
         return
@@ -74,6 +76,33 @@ def tell_model(
         f"For a real one: --model {anthropic.example} with {anthropic.key_env} set, --model {openai.example} "
         f"with {openai.key_env}, or --model {PROVIDERS['ollama'].example} with Ollama running."
     )
+
+
+def _check_policies(settings: Settings, crew: Crew | LaunchedCrew, inline: bool) -> None:
+    from callsheet.crews.crew import Crew
+    from callsheet.models.policy import ModelPolicy, levels_of
+
+    if not isinstance(crew, Crew):
+        return
+    policies = [
+        (level, bool(agent.tools))
+        for agent in crew.agents
+        if agent.model is not None
+        for level in levels_of(agent.model)
+        if isinstance(level, ModelPolicy)
+    ]
+    if not policies:
+        return
+    from callsheet.models.model_facts import ModelBook
+    from callsheet.models.router import StepNeeds, no_model, route
+
+    book = ModelBook(settings.models)
+    usable = [info.provider for info in _models(settings, inline) if info.available]
+    for policy, has_tools in policies:
+        step = StepNeeds(abilities=frozenset({"tools"}) if has_tools else frozenset())
+        routing = route(policy, step, book, usable)
+        if not routing.choices:
+            raise no_model(policy, step, routing)
 
 
 def _named(model: str | None, settings: Settings, crew: Crew | LaunchedCrew) -> list[str]:

@@ -294,3 +294,5 @@ async def test_the_trace_has_every_attempt_with_its_cause_and_the_choice(world: 
     assert span.notes["choices"] == [f"{A}: fast; at most 0.1 USD", f"{B}: fast; at most 0.2 USD"]
     causes = [attempt["cause"] for attempt in span.notes["failed_attempts"]]
     assert causes == ["ModelUnavailableError (status 500): it is down"] * 2
+    bare = llm_span(request, reply, None, 1.0, 2.0, content=False, log=world.log)
+    assert "it is down" not in str(bare.notes)

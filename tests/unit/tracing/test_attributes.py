@@ -19,6 +19,7 @@ from callsheet.tracing import (
     ToolSpan,
     TracingConfig,
     TurnSpan,
+    WaitSpan,
 )
 from callsheet.tracing.encoding import Encoder
 
@@ -71,6 +72,7 @@ EVERY_KIND: list[tuple[Callable[..., Span], str]] = [
     ),
     (lambda **c: TurnSpan(run_id=RUN, envelope_id=ENVELOPE, agent="a", started=1.0, ended=2.0, **c), "AGENT"),
     (llm_span, "LLM"),
+    (lambda **c: WaitSpan(run_id=RUN, name="m", reason="r", started=1.0, ended=2.0, **c), "CHAIN"),
     (lambda **c: ToolSpan(run_id=RUN, name="t", started=1.0, ended=2.0, **c), "TOOL"),
     (lambda **c: RetrieverSpan(run_id=RUN, started=1.0, ended=2.0, **c), "RETRIEVER"),
 ]
@@ -147,6 +149,23 @@ def test_what_has_no_parent_named_hangs_below_the_root() -> None:
     alone, placed = send(llm_span(), llm_span(parent_span_id="00000000000000ab"))
     assert alone.parent_id == ids.root_span_id(RUN)
     assert placed.parent_id == "00000000000000ab"
+
+
+def test_a_wait_says_for_what_and_how_long_also_without_content() -> None:
+    wait = WaitSpan(
+        run_id=RUN, name="openai/m", reason="requests_per_minute of openai/m", started=1.0, ended=3.5,
+        parent_span_id="00000000000000ab",
+    )  # fmt: skip
+    (sent,) = send(wait, content=False)
+    assert sent.parent_id == "00000000000000ab"
+    assert sent.attributes["input.value"] == "openai/m"
+    assert sent.attributes["output.value"] == "waited 2.500 s for requests_per_minute of openai/m"
+
+
+def test_what_happened_on_a_calls_way_is_in_its_metadata() -> None:
+    (sent,) = send(llm_span(notes={"policy": "fast model", "attempts": 99}))
+    told = sent.metadata()
+    assert (told["policy"], told["attempts"]) == ("fast model", 1)
 
 
 def test_spans_can_hang_below_a_tool_call() -> None:
