@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,14 @@ class Memory:
         reembed: bool = False,
     ) -> None:
         self._store = MemoryStore(Path(path), make_embedder(embedder, embed), reembed=reembed)
+
+    def warm(self) -> None:
+        """Import what the first request would wait for."""
+        for name in ("numpy", "faiss"):
+            try:
+                importlib.import_module(name)
+            except ImportError:  # the first request says what is missing
+                return
 
     async def handle(self, request: MemoryRequest) -> MemoryReply:
         """Do what a request asks. Raises ServiceError, SettingsError or UsageError."""

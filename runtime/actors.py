@@ -132,7 +132,10 @@ class ServiceActor(_Actor):
         super().__init__(config, spec.name)
         self._callers = _callers(spec.name, {name: handles[name] for name in spec.uses})
         calls = {name: caller.request for name, caller in self._callers.items()}
-        self._service = Service(spec.factory(spec.secrets, calls))
+        component: Any = spec.factory(spec.secrets, calls)
+        self._service = Service(component)
+        if hasattr(component, "warm"):
+            threading.Thread(target=component.warm, daemon=True).start()
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""

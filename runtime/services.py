@@ -27,7 +27,8 @@ class Component(Protocol):
         """Answer one request; many may be under way at once.
 
         A component that also has `stream(request, emit)` is asked by that where the caller wants parts: it calls
-        `emit(part)` as they come, and returns the whole answer.
+        `emit(part)` as they come, and returns the whole answer. One that has `warm()` is called by that, in a
+        thread, when a process of its own begins: to import what the first request would wait for.
         """
 
 
