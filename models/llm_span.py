@@ -8,6 +8,7 @@ from typing import Any
 from callsheet.core.errors import CallsheetError
 from callsheet.models.call_log import CallLog
 from callsheet.models.messages import Message, ModelReply, ModelRequest, Text, ToolCall, ToolResult, Usage
+from callsheet.models.policy import PREFIX
 from callsheet.tracing import LlmSpan, WaitSpan
 
 
@@ -83,7 +84,9 @@ def _asked(request: ModelRequest, log: CallLog) -> str:
     """The model that was asked last, where none has answered."""
     if log.failures:
         return log.failures[-1].model
-    return log.choices[0][0] if log.choices else request.model
+    if log.choices:
+        return log.choices[0][0]
+    return "none" if request.model.startswith(PREFIX) else request.model
 
 
 def span_messages(message: Message) -> list[dict[str, Any]]:
