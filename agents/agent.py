@@ -26,8 +26,9 @@ class Agent:
     names of built-in tools. `model` is `provider/name`, a ModelPolicy by which one is picked, or a Cascade of
     models to try in turn (None: the run's model). `output` is the type that its answers must fit. `replicas` is
     how many processes serve it on Ray, and `resources` what each reserves (`num_cpus`, `num_gpus`, `memory`).
-    `extra` goes into the provider's request as it is. Raises DefinitionError or UnknownNameError at once for what
-    cannot work.
+    `extra` goes into the provider's request as it is. `cache` says whether an earlier answer to the same request
+    will do, where the response cache is on (None: at temperature 0). Raises DefinitionError or UnknownNameError
+    at once for what cannot work.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Agent:
         resources: Mapping[str, float] | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
+        cache: bool | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
@@ -83,6 +85,7 @@ class Agent:
                 isinstance(max_tokens, int) and max_tokens >= 1,
                 "a whole number, 1 or more",
             ),
+            ("cache", cache, isinstance(cache, bool), "True, False, or None for its temperature to decide"),
             ("resources", resources, _is_resources(resources), "numbers by name, such as {'num_gpus': 1}"),
             ("extra", extra, isinstance(extra, Mapping), "a dictionary"),
         ):
@@ -91,6 +94,7 @@ class Agent:
         self.replicas = replicas
         self.resources = dict(resources or {})
         self.temperature, self.max_tokens = temperature, max_tokens
+        self.cache = cache
         self.extra = dict(extra or {})
         try:
             to_json(self.extra)

@@ -6,7 +6,7 @@ import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from callsheet.agents.agent import Agent
 from callsheet.agents.data import storable
@@ -32,6 +32,8 @@ from callsheet.runtime.speech import Speech
 from callsheet.runtime.turns import Turn
 
 Accepts = Callable[[Any], Awaitable[bool]]
+
+_CACHE: dict[bool | None, Literal["auto", "on", "off"]] = {None: "auto", True: "on", False: "off"}
 
 
 class Conversation:
@@ -114,6 +116,7 @@ class Asking:
             return ModelRequest(
                 id=uuid.uuid4().hex, model=model, messages=tuple(conversation.messages), tools=self._specs,
                 output=conversation.output, temperature=self._agent.temperature,
+                cache=_CACHE[self._agent.cache],
                 max_tokens=self._agent.max_tokens or (OUTPUT_TOKENS if budgeted else None),
                 extra=self._extra, deadline=turn.info.deadline,
                 run_id=turn.info.run_id, turn_id=turn.id, agent=self._agent.name, crew=turn.info.crew,

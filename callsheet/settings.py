@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """What is known of models beyond the catalogue, by `provider/name`: context, abilities, prices, tier."""
     limits: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """What calls may use, by model, provider (`openai/*`), crew (`crew:helpdesk`) or all (`*`)."""
+    response_cache: bool = False
+    """Let an earlier answer to the same request do: at temperature 0, and for agents with `cache=True`."""
     embedder: str = "lexical"
     """How passages become vectors: `lexical`, `openai/…` or another provider's embedding model."""
     journal: str | None = None

@@ -200,6 +200,7 @@ def service_specs(settings: Settings) -> list[ServiceSpec]:
     gateway = GatewayConfig(
         trace_content=settings.trace_content, expects=parse_model(settings.model or default_model(secrets)).provider,
         models=settings.models, limits=settings.limits,
+        cache_path=str(settings.home / "responses.db") if settings.response_cache else "",
         ledger_path=str(settings.home / "ledger.db") if settings.limits else "",
     )  # fmt: skip
     memory = functools.partial(_memory, settings.home / "memory", settings.embedder)
