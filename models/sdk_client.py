@@ -1,7 +1,8 @@
 """One provider's server over HTTP: bodies posted as they are, replies as JSON, whole or in events.
 
 The address and the headers are the official SDK's (see sdk_address.py), the connection is aiohttp's.
-Measured (CPU per call with tools in the request, 50 in flight, benchmarks/gateway.py): see benchmarks/README.md.
+Measured (CPU of a call with tools in the request, 50 in flight): `create` 2.3 ms, the SDK's `post` 0.8, the whole
+gateway over this 0.45 (benchmarks/README.md).
 """
 
 from __future__ import annotations
