@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 from callsheet.core.canonical import digest
 from callsheet.models.embeddings import EmbedRequest, no_embeddings
-from callsheet.models.messages import Message, ModelReply, ModelRequest, Text, ToolCall, Usage
+from callsheet.models.messages import Message, ModelReply, ModelRequest, Stop, Text, ToolCall, Usage
 from callsheet.models.offline_answer import Answer, choose
+from callsheet.models.offline_bounds import within
 from callsheet.models.offline_material import Material, read_material, texts_of
 from callsheet.models.offline_output import structured
 from callsheet.models.offline_text import count_tokens, keywords
@@ -44,14 +46,16 @@ def answer_offline(request: ModelRequest) -> ModelReply:
     material = read_material(request)
     answer = choose(material.task, material.statements)
     calls = _calls(request, material, answer)
+    stop: Stop = "tool_calls"
     if calls:
         message = Message(role="assistant", parts=calls)
     else:
-        text = _prose(material, answer)
+        text = _prose(material, _fitting(answer, request.max_tokens))
         if request.output is not None:
             value = structured(parse_schema(request.output.schema), answer, text)
             text = json.dumps(value, ensure_ascii=False)
-        message = Message(role="assistant", parts=(Text(text=text),))
+        text, stop = within(text, most=request.max_tokens, stops=request.stop)
+        message = Message(role="assistant", parts=(Text(text=text),) if text else ())
     declared = "\n".join(f"{tool.name} {tool.description} {tool.schema}" for tool in request.tools)
     usage = Usage(
         input_tokens=sum(count_tokens(texts_of(item)) for item in request.messages) + count_tokens(declared),
@@ -60,11 +64,20 @@ def answer_offline(request: ModelRequest) -> ModelReply:
     return ModelReply(
         request_id=request.id,
         message=message,
-        stop="tool_calls" if calls else "end",
+        stop=stop,
         model="offline",
         usage=usage,
         cost_usd=0.0,
     )
+
+
+def _fitting(answer: Answer, most: int | None) -> Answer:
+    """As many of its sentences, the best first, as there is room for; one at least, which may be cut."""
+    statements = answer.statements
+    while most is not None and len(statements) > 1 and count_tokens(answer.text) > most:
+        statements = statements[:-1]
+        answer = replace(answer, statements=statements)
+    return answer
 
 
 def _calls(request: ModelRequest, material: Material, answer: Answer) -> tuple[ToolCall, ...]:
@@ -112,6 +125,8 @@ def _prose(material: Material, answer: Answer) -> str:
         if errors and not material.statements:
             return f"Nothing was found, because the tools failed: {' '.join(errors[0].split())[:300]}"
         return f"Nothing was found on: {task}" if task else "Nothing was found."
+    if material.pictures:
+        return f"This is {_NOTICE}: it cannot see the pictures that it is given."
     about = ", ".join(list(dict.fromkeys(keywords(task)))[:8])
     if not about:
         return f"This is {_NOTICE}. It was given no task."

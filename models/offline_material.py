@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from callsheet.models.messages import Message, ModelRequest, Text, ToolCall, ToolResult
+from callsheet.models.messages import Image, Message, ModelRequest, Text, ToolCall, ToolResult
 from callsheet.models.offline_text import sentences
 
 _OPEN = '<from agent="'
@@ -64,6 +64,8 @@ class Material:
     """Results since the last user message."""
     agents: list[str] = field(default_factory=list)
     """Whose work is in the message."""
+    pictures: bool = False
+    """Whether there are pictures, of which it can quote nothing."""
 
 
 def read_material(request: ModelRequest) -> Material:
@@ -82,7 +84,9 @@ def read_material(request: ModelRequest) -> Material:
                 for _, text in blocks:
                     passage = _read_text(text, found.statements, passage)
         for part in message.parts:
-            if isinstance(part, ToolResult):
+            if isinstance(part, Image):
+                found.pictures = True
+            elif isinstance(part, ToolResult):
                 if position > last_user:
                     found.results.append(part)
                 if not part.is_error:

@@ -151,6 +151,16 @@ def count_tokens(text: str) -> int:
     return len(_PIECE.findall(text))
 
 
+def first_tokens(text: str, most: int) -> str:
+    """The beginning of the text, up to that many of such tokens."""
+    end = 0
+    for number, piece in enumerate(_PIECE.finditer(text)):
+        if number == most:
+            break
+        end = piece.end()
+    return text[:end]
+
+
 class Index:
     """BM25 scores of texts against a query (Robertson and Zaragoza, 2009), k1 = 1.2, b = 0.75."""
 
