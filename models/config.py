@@ -33,7 +33,7 @@ class GatewayConfig:
     default_max_tokens: int = 8192
     """For APIs that demand a limit (Anthropic) where the request has none."""
     expects: str = ""
-    """The provider whose SDK is imported at once, in a thread, and not only with its first call."""
+    """The provider whose SDK a gateway in a process of its own imports at once, and not only with its first call."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """What calls may use, by model, provider, crew or all (see models/limits.py): `Limits`, or tables of them."""
     ledger_path: str = ""

@@ -11,7 +11,6 @@ import asyncio
 import importlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -106,8 +105,11 @@ class Gateway:
         )
         self._pipeline = Pipeline(config, self._ledger, self._book, self._provider, clock=clock)
         self._usable = tuple(i.provider for i in list_models(self._environ, config.base_urls) if i.available)
-        if config.expects:
-            threading.Thread(target=preload, args=(config.expects,), daemon=True).start()
+
+    def warm(self) -> None:
+        """Import what the first call of the expected provider would wait for."""
+        if self.config.expects:
+            preload(self.config.expects)
 
     def __reduce__(self) -> Any:
         raise TypeError("a gateway holds keys and stays in its process; send its GatewayConfig instead")
