@@ -26,6 +26,10 @@ class AnthropicProvider:
         self._client = client
         self._default_max_tokens = default_max_tokens
 
+    async def prepare(self, request: ModelRequest, deadline: float | None) -> None:
+        """Load what the first call would wait for."""
+        await self._client.prepare(PATH, deadline)
+
     async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
         """One attempt. Raises ModelError."""
         name = parse_model(request.model)

@@ -50,6 +50,11 @@ class OpenAIProvider:
         self._client = client
         self._usage_in_streams = True
 
+    async def prepare(self, request: ModelRequest, deadline: float | None) -> None:
+        """Load what the first call would wait for."""
+        path = RESPONSES if speaks_responses(request, parse_model(request.model)) else CHAT
+        await self._client.prepare(path, deadline)
+
     async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
         """One attempt. Raises ModelError."""
         name = parse_model(request.model)

@@ -28,7 +28,7 @@ from callsheet.models.config import GatewayConfig
 from callsheet.models.ledger import Ledger
 from callsheet.models.messages import ModelReply, ModelRequest, Usage
 from callsheet.models.model_facts import ModelBook
-from callsheet.models.provider import Emit, Parts, Provider, ask
+from callsheet.models.provider import Emit, Parts, Provider, ask, prepare
 from callsheet.models.quotes import OUTPUT_TOKENS, most_input_tokens
 from callsheet.models.retry import RetryPolicy, with_retries
 from callsheet.models.tickets import Ticket
@@ -177,6 +177,7 @@ class Pipeline:
         log: CallLog,
         parts: Parts | None,
     ) -> ModelReply:
+        await prepare(provider, request)
         ticket = await self._reserve(request, name, url, patience, log)
         try:
             self._ledger.sent(ticket)

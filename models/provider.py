@@ -12,7 +12,11 @@ Emit = Callable[[str | None], None]
 
 
 class Provider(Protocol):
-    """What answers model requests. One that can answer in parts also has `stream(request, deadline, emit)`."""
+    """What answers model requests. One that can answer in parts also has `stream(request, deadline, emit)`.
+
+    One that has something to load before its first call also has `prepare(request, deadline)`: a call is
+    counted from when it is sent, and not from when its SDK is imported.
+    """
 
     async def complete(self, request: ModelRequest, deadline: float | None) -> ModelReply:
         """One attempt at one request, to be given up at `deadline` (Unix time, s). Raises ModelError."""
@@ -44,6 +48,13 @@ class Parts:
         if self._said:
             self._said = False
             self._emit(None)
+
+
+async def prepare(provider: Provider, request: ModelRequest) -> None:
+    """Load what the call would wait for."""
+    load: Callable[..., Awaitable[None]] | None = getattr(provider, "prepare", None)
+    if load is not None:
+        await load(request, request.deadline)
 
 
 async def ask(provider: Provider, request: ModelRequest, parts: Parts | None) -> ModelReply:

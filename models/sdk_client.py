@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from callsheet.core.errors import ModelAuthError, ModelError, ModelRequestError, ModelUnavailableError
@@ -106,6 +106,17 @@ class SdkClient:
                         await drain(response)
                         return
                     take(self._object(data, model))
+
+    async def prepare(self, path: str, deadline: float | None) -> None:
+        """Load now what the first call to that path would wait for; what goes wrong, the call itself says."""
+        if path in self._known:
+            return
+        timeout = self._config.request_timeout_s
+        if deadline is not None:
+            timeout = min(timeout, max(0.0, deadline - time.time()))
+        with suppress(Exception):
+            async with asyncio.timeout(timeout):
+                await self._load(path)
 
     async def close(self) -> None:
         """Close the connections. The client must not be used afterwards."""

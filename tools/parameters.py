@@ -120,7 +120,9 @@ class Arguments:
         fields: dict[str, Any] = {}
         for parameter in parameters:
             extra = _default_in_schema(parameter)
-            info = Field(description=parameter.description or None, json_schema_extra=extra)
+            # Only what is said: a None would take the place of what the author's own Field says.
+            said: dict[str, Any] = {"description": parameter.description, "json_schema_extra": extra}
+            info = Field(**{name: value for name, value in said.items() if value})
             # A field of the author's own (constraints, description) wins where the docstring says nothing.
             typed = typing.Annotated[parameter.annotation, info] if parameter.description or extra else (
                 parameter.annotation

@@ -130,9 +130,6 @@ def test_what_a_model_is_told_of_a_tool_says_what_the_function_does() -> None:
     assert done > 600
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the default's place in the schema takes the author's description away"
-)
 def test_a_description_of_the_authors_is_told_beside_a_default() -> None:
     def look(count: Annotated[int, Field(description="How many.")] = 3) -> str:
         """Look."""
