@@ -68,7 +68,9 @@ def _round(figures: dict[str, list[float]], load: str, url: str, in_flight: int,
 
 
 def _first_tokens(figures: dict[str, list[float]], url: str) -> None:
-    found = {client: _client(f"{client}-stream", url, 100, 1)["first_ms"] for client in ("bare-aiohttp", "gateway")}
+    found = {
+        client: _client(f"{client}-stream", url, 100, 1)["first_ms"] for client in ("bare-aiohttp", "gateway")
+    }
     for client, value in found.items():
         figures.setdefault(f"idle: {client}, first token, ms", []).append(value)
     figures.setdefault("idle: the gateway adds to the first token, ms", []).append(
@@ -205,7 +207,9 @@ async def _gateway(url: str, *, streams: bool) -> Call:
     from callsheet.models.messages import ModelRequest, ToolSpec, assistant, system, user
 
     gateway = Gateway(
-        GatewayConfig(base_urls={"openai": url}), environ={"OPENAI_API_KEY": "k"}, on_call=lambda *_, **__: None
+        GatewayConfig(base_urls={"openai": url}),
+        environ={"OPENAI_API_KEY": "k"},
+        on_call=lambda *_, **__: None,
     )
     specs = tuple(
         ToolSpec(name=tool["name"], description=tool["description"], schema=json.dumps(tool["schema"]))
@@ -217,7 +221,12 @@ async def _gateway(url: str, *, streams: bool) -> Call:
     async def call() -> float:
         # A request of its own each time, as it comes out of a lane.
         request = ModelRequest(
-            id="r", model="openai/gpt-4o-mini", messages=messages, tools=specs, temperature=0.5, stream=streams
+            id="r",
+            model="openai/gpt-4o-mini",
+            messages=messages,
+            tools=specs,
+            temperature=0.5,
+            stream=streams,
         )
         if not streams:
             reply = await gateway.handle(request)
@@ -283,7 +292,9 @@ def _cpu_s() -> float:
 if __name__ == "__main__":
     if len(sys.argv) <= 2:
         for figure, value in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) == 2 else 5)).items():
-            print(f"{figure:<52}{value['median']:>10.3f}   ({value['min']:.3f} to {value['max']:.3f}, n={value['n']})")
+            print(
+                f"{figure:<52}{value['median']:>10.3f}   ({value['min']:.3f} to {value['max']:.3f}, n={value['n']})"
+            )
     elif sys.argv[1] == "serve":
         asyncio.run(_serve(float(sys.argv[2])))
     else:

@@ -149,6 +149,8 @@ def _locked(path: str) -> Iterator[int]:
 def _whole(path: str, file: int) -> int:
     """The file's size, once what a writer that died has left of a line is off."""
     end = size = os.fstat(file).st_size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return size
     while end > 0:
         start = max(0, end - _TAIL)
         found = os.pread(file, end - start, start).rfind(b"\n")
@@ -156,7 +158,6 @@ def _whole(path: str, file: int) -> int:
             end = start + found + 1
             break
         end = start
-    if end < size:
-        log.warning("%s: the last line was torn, and is taken off", path)
-        os.ftruncate(file, end)
+    log.warning("%s: the last line was torn, and is taken off", path)
+    os.ftruncate(file, end)
     return end

@@ -18,7 +18,9 @@ CARD_WIDTH = 90
 
 For = Annotated[
     str | None,
-    typer.Option("--for", metavar="NEEDS", help="What would be picked for a step: tools,vision,json,thinking."),
+    typer.Option(
+        "--for", metavar="NEEDS", help="What would be picked for a step: tools,vision,json,thinking."
+    ),
 ]
 TierOption = Annotated[str | None, typer.Option("--tier", help="fast, balanced or frontier; with --for.")]
 Tokens = Annotated[int, typer.Option("--tokens", min=0, help="The conversation's length; with --for.")]
@@ -48,7 +50,9 @@ def models(
     settings = settings_of()
     environ = model_environ(settings)
     if needs is not None or tier is not None:
-        show_choices(settings, environ, needs or "", tier or "balanced", tokens, max_usd, prefer or [], as_json)
+        show_choices(
+            settings, environ, needs or "", tier or "balanced", tokens, max_usd, prefer or [], as_json
+        )
         return
     default = settings.model or default_model(environ)
     found = list_models(environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import contextlib
 import json
 import struct
 from collections import Counter
@@ -82,15 +83,13 @@ def gateway_for(provider: str, server: ModelServer, **settings: Any) -> Gateway:
 
 def request_of(row: dict[str, Any]) -> tuple[ModelRequest, bool]:
     """The request that was recorded, or another one where none was, or none that can be said."""
-    try:
-        if row["request"] is None:
-            raise InexpressibleError("not recorded")
-        return as_request(row["request"], row["api"], provider_of(row)), True
-    except InexpressibleError:
-        model = (row["request"] or {"model": "some-model"})["model"]
-        extra = '{"api":"responses"}' if row["api"] == "responses" else "{}"
-        name = f"{provider_of(row)}/{model}"
-        return ModelRequest(id="plain", model=name, messages=(user("hello"),), extra=extra), False
+    if row["request"] is not None:
+        with contextlib.suppress(InexpressibleError):
+            return as_request(row["request"], row["api"], provider_of(row)), True
+    model = (row["request"] or {"model": "some-model"})["model"]
+    extra = '{"api":"responses"}' if row["api"] == "responses" else "{}"
+    name = f"{provider_of(row)}/{model}"
+    return ModelRequest(id="plain", model=name, messages=(user("hello"),), extra=extra), False
 
 
 async def exchange(row: dict[str, Any]) -> tuple[ModelReply | ModelError, dict[str, Any] | None]:
@@ -163,7 +162,9 @@ def check_responses(reply: ModelReply, data: dict[str, Any]) -> None:
     blocks = [block for item in items if item["type"] == "message" for block in item["content"]]
     assert reply.message.text == "".join(block["text"] for block in blocks)
     assert [(call.id, call.name, call.arguments) for call in reply.message.tool_calls] == [
-        (item["call_id"], item["name"], item["arguments"]) for item in items if item["type"] == "function_call"
+        (item["call_id"], item["name"], item["arguments"])
+        for item in items
+        if item["type"] == "function_call"
     ]
     kept = [json.loads(part.json) for part in reply.message.parts if isinstance(part, Opaque)]
     assert [item["encrypted_content"] for item in kept if item.get("type") == "reasoning"] == [

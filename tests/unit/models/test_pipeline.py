@@ -115,7 +115,9 @@ async def test_a_failure_that_outlasts_its_retries_goes_to_the_next_model(world:
     ],
     ids=["key", "quota", "unknown model", "long wait"],
 )
-async def test_what_no_retry_mends_but_another_model_may_is_not_retried(world: World, error: ModelError) -> None:
+async def test_what_no_retry_mends_but_another_model_may_is_not_retried(
+    world: World, error: ModelError
+) -> None:
     world.models.scripts |= {A: [error], B: ["from b"]}
     assert (await world.ask(A, B)).message.text == "from b"
     assert world.models.names == [A, B]
@@ -219,7 +221,9 @@ async def test_a_pause_longer_than_anyone_waits_fails_at_once() -> None:
     assert len(world.models.asked) == 1
 
 
-@pytest.mark.parametrize("error", [BUSY, ModelRequestError("no", status=400), ModelAuthError("no", status=401)])
+@pytest.mark.parametrize(
+    "error", [BUSY, ModelRequestError("no", status=400), ModelAuthError("no", status=401)]
+)
 async def test_refusals_open_no_breaker(error: ModelError) -> None:
     world = World(breaker_failures=1, max_attempts=1)
     world.models.scripts |= {A: [error]}
@@ -286,7 +290,9 @@ async def test_each_model_is_asked_in_the_way_that_it_understands(world: World) 
 async def test_the_trace_has_every_attempt_with_its_cause_and_the_choice(world: World) -> None:
     world.models.scripts |= {A: [DOWN], B: ["from b"]}
     request = ModelRequest(id="r", model='policy:{"tier":"fast"}', messages=(user("Hi"),), run_id="run-1")
-    world.log = CallLog(policy="fast model", choices=((A, "fast; at most 0.1 USD"), (B, "fast; at most 0.2 USD")))
+    world.log = CallLog(
+        policy="fast model", choices=((A, "fast; at most 0.1 USD"), (B, "fast; at most 0.2 USD"))
+    )
     reply = await world.pipeline.answer(request, (A, B), world.log)
     span = llm_span(request, reply, None, 1.0, 2.0, log=world.log)
     assert (span.model, span.provider) == (B, "anthropic")

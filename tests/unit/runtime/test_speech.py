@@ -69,9 +69,7 @@ async def test_an_answer_that_begins_again_in_other_words_takes_the_place_of_the
 
 @pytest.mark.parametrize("flush", [False, True])
 @given(attempts=st.lists(st.lists(st.text("ab", max_size=3), max_size=6), min_size=1, max_size=4))
-async def test_the_reader_ends_with_the_last_attempt(
-    flush: bool, attempts: list[list[str]]
-) -> None:
+async def test_the_reader_ends_with_the_last_attempt(flush: bool, attempts: list[list[str]]) -> None:
     wire = Wire()
     said = speech(wire)
     for number, parts in enumerate(attempts):
