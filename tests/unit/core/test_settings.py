@@ -62,7 +62,7 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch: pytest.Monke
 def test_an_argument_that_is_no_setting_is_refused() -> None:
     with pytest.raises(SettingsError, match="load_settings called modell") as caught:
         load_settings(modell="offline")
-    assert caught.value.hint == "Did you mean model?"
+    assert caught.value.hint == "Did you mean model or models?"
 
 
 def test_a_wrong_value_is_told_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
