@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import durability, gateway, journal_size, messages, startup
+from benchmarks import agent_calls, durability, gateway, journal_size, messages, startup
 from benchmarks.machine import machine
 
 MEASURES: dict[str, Callable[[int], dict[str, Any]]] = {
     "messages": lambda rounds: asyncio.run(messages.measure(rounds)),
     "durability": lambda rounds: asyncio.run(durability.measure(rounds)),
     "gateway": lambda rounds: asyncio.run(gateway.measure(rounds)),
+    "agents": lambda rounds: asyncio.run(agent_calls.measure(rounds)),
     "journal": journal_size.measure,
     "startup": startup.measure,
 }

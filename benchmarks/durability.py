@@ -66,7 +66,7 @@ def relay() -> Crew:
     return Crew("relay", agents=[Agent(name, role="You do your part.", tools=[look_up]) for name in NAMES])
 
 
-async def seconds_a_run(host: Host, runs: int, in_flight: int) -> float:
+async def seconds_a_run(host: Host, runs: int, in_flight: int, model: str = "instant/model") -> float:
     """The mean time of a run, with so many in flight, in seconds."""
     slots = asyncio.Semaphore(in_flight)
 
@@ -74,7 +74,7 @@ async def seconds_a_run(host: Host, runs: int, in_flight: int) -> float:
         run_id = f"bench-{uuid.uuid4().hex[:16]}"
         record = RunRecord(
             run_id=run_id, crew="relay", status="running", input=to_json({"input": "go"}), launch="relay",
-            started=time.time(), options=to_json({"model": "instant/model"}),
+            started=time.time(), options=to_json({"model": model}),
         )  # fmt: skip
         async with slots:
             host.client.start(record, Limits())

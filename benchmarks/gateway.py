@@ -1,7 +1,8 @@
 """What a model call costs through the gateway, beside the bare OpenAI SDK, against a server on loopback.
 
 Each client runs in a fresh process of its own, in turns, and counts its own CPU time; the server runs in
-another, and answers every request with the same tool call (or streams it), after a pause of the load's.
+another, and answers every request with the same tool call (or streams it), or with a text once it has a tool's
+result, after a pause of the load's.
 Whether a call gets dearer with more in flight is asked within one process, in turns, since the machine drifts
 by more between two. `python -m benchmarks.gateway [ROUNDS]` prints the figures.
 """
@@ -31,6 +32,9 @@ REPLY: dict[str, Any] = {
     "usage": {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940,
               "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}},
 }  # fmt: skip
+TOLD = {"index": 0, "finish_reason": "stop", "logprobs": None,
+        "message": {"role": "assistant", "content": TEXT * 3, "refusal": None}}  # fmt: skip
+"""What is answered to a tool's result."""
 LOADS = {"50 at 0 ms": (0.0, 50, 1000), "200 at 0 ms": (0.0, 200, 1000), "200 at 200 ms": (0.2, 200, 1600)}
 """Name to the server's pause (s), the calls in flight, the calls of one round."""
 CLIENTS = ("sdk", "sdk-aiohttp", "gateway", "bare-aiohttp")
@@ -40,7 +44,7 @@ async def measure(rounds: int) -> dict[str, Any]:
     """CPU per call and calls a second of each client and load, their ratios, and the time to the first token."""
     figures: dict[str, list[float]] = {}
     for pause_s in sorted({pause for pause, _, _ in LOADS.values()}):
-        server, url = _start_server(pause_s)
+        server, url = start_server(pause_s)
         try:
             for _ in range(rounds):
                 for name, (pause, in_flight, calls) in LOADS.items():
@@ -48,7 +52,7 @@ async def measure(rounds: int) -> dict[str, Any]:
                         _round(figures, name, url, in_flight, calls)
                 if pause_s == 0:
                     _first_tokens(figures, url)
-                    growth = _client("gateway-growth", url, 4000, 200)["growth"]
+                    growth = run_client("gateway-growth", url, 4000, 200)["growth"]
                     figures.setdefault("gateway: CPU of a call, 200 in flight / 50", []).append(growth)
         finally:
             server.terminate()
@@ -59,7 +63,7 @@ async def measure(rounds: int) -> dict[str, Any]:
 def _round(figures: dict[str, list[float]], load: str, url: str, in_flight: int, calls: int) -> None:
     cpu, rate = {}, {}
     for client in CLIENTS:
-        found = _client(client, url, calls, in_flight)
+        found = run_client(client, url, calls, in_flight)
         cpu[client], rate[client] = found["cpu_ms"], found["per_s"]
         figures.setdefault(f"{load}: {client}, CPU ms a call", []).append(cpu[client])
         figures.setdefault(f"{load}: {client}, calls a second", []).append(rate[client])
@@ -69,7 +73,8 @@ def _round(figures: dict[str, list[float]], load: str, url: str, in_flight: int,
 
 def _first_tokens(figures: dict[str, list[float]], url: str) -> None:
     found = {
-        client: _client(f"{client}-stream", url, 100, 1)["first_ms"] for client in ("bare-aiohttp", "gateway")
+        client: run_client(f"{client}-stream", url, 100, 1)["first_ms"]
+        for client in ("bare-aiohttp", "gateway")
     }
     for client, value in found.items():
         figures.setdefault(f"idle: {client}, first token, ms", []).append(value)
@@ -78,14 +83,16 @@ def _first_tokens(figures: dict[str, list[float]], url: str) -> None:
     )
 
 
-def _start_server(pause_s: float) -> tuple[subprocess.Popen[str], str]:
+def start_server(pause_s: float) -> tuple[subprocess.Popen[str], str]:
+    """The server, which answers after a pause, and its address. Whoever starts it ends it."""
     command = [sys.executable, "-m", "benchmarks.gateway", "serve", str(pause_s)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
-def _client(name: str, url: str, calls: int, in_flight: int) -> dict[str, float]:
+def run_client(name: str, url: str, calls: int, in_flight: int) -> dict[str, float]:
+    """What so many calls of one of CLIENTS took, in a fresh process: `cpu_ms` a call, calls `per_s`."""
     command = [sys.executable, "-m", "benchmarks.gateway", "client", name, url, str(calls), str(in_flight)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
@@ -96,6 +103,7 @@ async def _serve(pause_s: float) -> None:
     from aiohttp import web
 
     whole = json.dumps(REPLY).encode()
+    told = json.dumps({**REPLY, "choices": [TOLD]}).encode()
     words = [{"choices": [{"index": 0, "delta": {"content": word + " "}}]} for word in TEXT.split()]
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": REPLY["usage"]}
     events = [b"data: " + json.dumps({**REPLY, **chunk}).encode() + b"\n\n" for chunk in (*words, last)]
@@ -105,7 +113,8 @@ async def _serve(pause_s: float) -> None:
         if pause_s:
             await asyncio.sleep(pause_s)
         if b'"stream":true' not in body:
-            return web.Response(body=whole, content_type="application/json")
+            reply = told if b'"role":"tool"' in body else whole
+            return web.Response(body=reply, content_type="application/json")
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for event in (*events, b"data: [DONE]\n\n"):
