@@ -98,13 +98,21 @@ class Run:
                     self._end.set_result(news)
         except Exception as error:  # whatever it is, whoever waits must hear of it
             if not self._end.done():
-                self._end.set_exception(error)
+                self._end.set_exception(self._explained(error))
                 self._end.exception()  # nobody has to wait
         except asyncio.CancelledError:
             self._end.cancel()
             raise
         finally:
             self._events.put_nowait(None)
+
+    def _explained(self, error: Exception) -> Exception:
+        """What ended the following and not the run says how the run goes on; others may share the error."""
+        if not isinstance(error, InfrastructureError):
+            return error
+        hint = f"`callsheet resume {self.run_id}` goes on with the run once that is mended."
+        fields = error.to_dict()["fields"] | {"hint": f"{error.hint} {hint}".strip()}
+        return type(error)(error.message, **fields)
 
     async def _result(self) -> Result:
         end = await asyncio.shield(self._end)

@@ -68,6 +68,10 @@ class Client:
         await self._lane.close()
         self._fail(ClusterError("the connection to the coordinator is closed", hint=_IN_THE_JOURNAL))
 
+    def lose(self, reason: str) -> None:
+        """There is no coordinator any more: whoever follows a run or waits for an answer gets ClusterError."""
+        self._lane.give_up(LaneDownError(reason, final=True))
+
     async def query(self, verb: str, **args: Any) -> Any:
         """Ask the coordinator something. Raises what it raised, and ClusterError when it is gone."""
         if self._lane.lost is not None:

@@ -58,6 +58,7 @@ def connect(
     environment variables `hidden` (keys) are not passed on to a Ray that is started here. Raises
     ClusterError. Blocks for up to about 20 s.
     """
+    _ended.clear()
     if is_connected():
         return False
     # Set only where nothing else was wished for, and only as far as joining another cluster allows.
@@ -69,6 +70,44 @@ def connect(
         _in_lasting_thread(lambda: _start(hidden, progress))
     show_output()
     return address is None
+
+
+LOOK_S = 2.0
+MISSES = 3
+"""A Ray that cannot be reached so often in a row has ended."""
+
+_ended = threading.Event()
+
+
+def has_ended() -> bool:
+    """Whether the Ray that this process was connected to has ended under it."""
+    return _ended.is_set()
+
+
+async def until_ray_ends() -> None:
+    """Returns when Ray's head cannot be reached any more.
+
+    Ray itself says nothing for a minute, and then ends the process that asks it (`gcs_rpc_server_reconnect
+    _timeout_s`); a call to an actor that ended with it never returns.
+    """
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    missed = 0
+    while missed < MISSES:
+        await asyncio.sleep(LOOK_S)
+        missed = 0 if await _answers(host, int(port)) else missed + 1
+    _ended.set()
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(LOOK_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # a timeout is one too
+        return False
+    writer.close()
+    return True
 
 
 def disconnect() -> None:

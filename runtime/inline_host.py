@@ -5,13 +5,14 @@ For tests, notebooks and debuggers: it starts at once. Nothing survives the proc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from callsheet import tracing
-from callsheet.core.errors import DefinitionError
+from callsheet.core.errors import DefinitionError, InfrastructureError
 from callsheet.runtime.client import Client
 from callsheet.runtime.coordinator import Coordinator
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
@@ -100,7 +101,8 @@ class InlineHost:
     async def close(self) -> None:
         """End everything; the journal stays."""
         for name in list(self._launched):
-            await self.stop(name)
+            with contextlib.suppress(InfrastructureError):  # whose journal is broken has been told so
+                await self.stop(name)
         for caller in self._calls.values():
             await caller.close()
         for service in self._services.values():

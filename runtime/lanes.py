@@ -173,7 +173,7 @@ class Lane:
                 await self._begin_session(me, error)
         except Exception as error:  # the server failed on what it got: sending it again will not help
             log.exception("a call on the lane of %s failed", self._client)
-            self._give_up(LaneDownError(f"{type(error).__name__}: {error}", final=True))
+            self.give_up(LaneDownError(f"{type(error).__name__}: {error}", final=True))
         finally:
             self._calls.discard(me)
             self._stale.discard(me)
@@ -218,7 +218,7 @@ class Lane:
         now = asyncio.get_running_loop().time()
         self._failing_since = self._failing_since or now
         if error.final or now - self._failing_since > self._give_up_s:
-            self._give_up(error)
+            self.give_up(error)
             return
         # The other call of the old session may be parked still: nothing waits for its answer any more.
         self._stale |= self._calls - {me}
@@ -226,7 +226,8 @@ class Lane:
         await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
         self._schedule()
 
-    def _give_up(self, error: LaneDownError) -> None:
+    def give_up(self, error: LaneDownError) -> None:
+        """The server will never be there again: nothing more is sent, and whoever waits is told."""
         if self.lost is not None:
             return
         self.lost = error

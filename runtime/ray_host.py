@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +22,15 @@ from callsheet.runtime.actors import (
     create_service,
 )
 from callsheet.runtime.client import Client
-from callsheet.runtime.cluster import NAMESPACE, connect, disconnect, ship_by_value, within
+from callsheet.runtime.cluster import (
+    NAMESPACE,
+    connect,
+    disconnect,
+    has_ended,
+    ship_by_value,
+    until_ray_ends,
+    within,
+)
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
 from callsheet.runtime.protocol import FLOW
 from callsheet.runtime.services import Call, Caller
@@ -51,6 +60,7 @@ class RayHost:
         self._launched: dict[str, list[Any]] = {}
         self._client: Client | None = None
         self._owns_ray = False
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> Client:
@@ -74,6 +84,7 @@ class RayHost:
             self._handles[spec.name] = create_service(self._config, spec, dict(self._handles))
         coordinator = ActorTransport(COORDINATOR, self._handles[COORDINATOR])
         self._client = Client(coordinator, client=self._id)
+        self._watch = asyncio.get_running_loop().create_task(self._watch_ray())
         for spec in services:
             transport = ActorTransport(spec.name, self._handles[spec.name])
             self._calls[spec.name] = Caller(spec.name, transport, client=self._id, incarnation="0")
@@ -143,6 +154,11 @@ class RayHost:
 
     async def close(self) -> None:
         """End the crews that this host launched without `keep`, and the Ray that it started."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if has_ended():
+            await self._let_go()
+            return
         for name in list(self._launched):
             with contextlib.suppress(ClusterError):
                 await self.stop(name)
@@ -158,6 +174,21 @@ class RayHost:
             await asyncio.to_thread(disconnect)
         if self._config.tracing is not None:
             await asyncio.to_thread(tracing.flush, 2.0)
+
+    async def _let_go(self) -> None:
+        """Ray has ended under us: there is nobody to tell, and whatever is asked of it would hang."""
+        for caller in self._calls.values():
+            await caller.close()
+        if self._client is not None:
+            await self._client.close()
+        # In a thread that nobody waits for; without it Ray would end this process in a minute.
+        threading.Thread(target=disconnect, daemon=True).start()
+        if self._config.tracing is not None:
+            await asyncio.to_thread(tracing.flush, 2.0)
+
+    async def _watch_ray(self) -> None:
+        await until_ray_ends()
+        self.client.lose("Ray has ended")
 
     async def leave(self) -> None:
         """Close, and let the crews that this host launched go on with their runs.

@@ -14,7 +14,8 @@ def main() -> None:
 
     guard_descriptor()
     status = command_line()
-    if status in AT_ONCE:
+    cluster = sys.modules.get("callsheet.runtime.cluster")
+    if status in AT_ONCE or (cluster is not None and cluster.has_ended()):
         leave_at_once(status)
     # What is printed from here on, while everything is closed, is no answer.
     sys.stdout = sys.stderr
