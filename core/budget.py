@@ -72,7 +72,8 @@ def let_in(state: RunState, at: float) -> Decision:
         if short is not None and state.reserved:
             break
         if short is not None:
-            return limited(state, *short, at)
+            name, allowed, used, more = short
+            return limited(state, name, allowed, used, at, wanted=more)
         state, granted = _granted(
             state.after(state.open, waiting_calls=tuple(rest)), state.open[wanted.turn_id], wanted, step
         )
@@ -88,15 +89,15 @@ def _granted(state: RunState, turn: OpenTurn, wanted: Reservation, step: Step) -
     return after, (KeepStep(step=step), grant)
 
 
-def _short_of(state: RunState, wanted: Reservation) -> tuple[str, float, float] | None:
-    """The limit that has no room for it, what it allows, and what there would be with it."""
+def _short_of(state: RunState, wanted: Reservation) -> tuple[str, float, float, float] | None:
+    """The limit that has no room for it, what that allows, what is used and reserved of it, and what is wanted."""
     limits = state.limits
     if limits.budget_usd is not None:
-        usd = state.usage.cost_usd + sum(r.usd for r in state.reserved) + wanted.usd
-        if usd > limits.budget_usd + ROUNDING_USD:
-            return "budget_usd", limits.budget_usd, usd
+        usd = state.usage.cost_usd + sum(r.usd for r in state.reserved)
+        if usd + wanted.usd > limits.budget_usd + ROUNDING_USD:
+            return "budget_usd", limits.budget_usd, usd, wanted.usd
     if limits.budget_tokens is not None:
-        tokens = state.usage.tokens + sum(r.tokens for r in state.reserved) + wanted.tokens
-        if tokens > limits.budget_tokens:
-            return "budget_tokens", limits.budget_tokens, tokens
+        tokens = state.usage.tokens + sum(r.tokens for r in state.reserved)
+        if tokens + wanted.tokens > limits.budget_tokens:
+            return "budget_tokens", limits.budget_tokens, tokens, wanted.tokens
     return None

@@ -15,26 +15,37 @@ ROUNDING_USD = 1e-9
 Decision = tuple[RunState, tuple[Command, ...]]
 
 
-def limited(state: RunState, limit: str, allowed: float, used: float, at: float) -> Decision:
-    """Stop a run that has come to a limit."""
+CALLS_MORE = 5
+"""How many calls of the size of the one that had no room a suggested budget has room for."""
+
+
+def limited(
+    state: RunState, limit: str, allowed: float, used: float, at: float, *, wanted: float | None = None
+) -> Decision:
+    """Stop a run that has come to a limit; `wanted` is what the next model call would reserve of a budget."""
+    message = f"the run stopped at its limit {limit} = {allowed:g}"
+    if wanted is not None:
+        message += f": it has used {used:.6g}, and its next model call may need up to {wanted:.6g}"
     error = LimitError(
-        f"the run stopped at its limit {limit} = {allowed:g}",
+        message,
         run_id=state.run_id,
         limit=limit,
         allowed=allowed,
         used=used,
-        hint=more(state.run_id, limit, allowed, used),
+        hint=more(state.run_id, limit, max(2 * allowed, used + CALLS_MORE * (wanted or 0.0))),
     )
     return stop(state, "limited", error, at)
 
 
-def more(run_id: str, limit: str, allowed: float, used: float) -> str:
-    """How to go on with more of a limit; what was finished is not done again."""
-    wanted = max(2 * allowed, used)
+def more(run_id: str, limit: str, wanted: float) -> str:
+    """How to go on with so much of a limit; what was finished is not done again."""
     if limit == "budget_usd":
         option = f"--budget {math.ceil(wanted * 100) / 100:g}"
+    elif limit == "budget_tokens":
+        digits = 10 ** max(0, len(str(math.ceil(wanted))) - 2)
+        option = f"--budget-tokens {math.ceil(wanted / digits) * digits:d}"
     elif limit == "deadline_s":
-        option = f"--deadline {math.ceil(2 * allowed):g}"
+        option = f"--deadline {math.ceil(wanted):g}"
     else:
         option = f"--limit {limit}={math.ceil(wanted):d}"
     return f"What was finished is kept: `callsheet resume {run_id} {option}` goes on from there with more."

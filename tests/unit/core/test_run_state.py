@@ -247,13 +247,14 @@ def test_calls_that_wait_for_room_that_never_comes_stop_the_run_at_its_budget() 
     error = CallsheetError.from_dict(commands[-1].error)  # type: ignore[union-attr]
     assert isinstance(error, LimitError)
     assert (error.limit, error.allowed) == ("budget_usd", 1.0)
-    assert error.used == pytest.approx(1.5)
-    assert "--budget 2" in error.hint
+    assert error.used == pytest.approx(0.6)
+    assert "has used 0.6, and its next model call may need up to 0.9" in error.message
+    assert "--budget 5.1" in error.hint  # with room for more than that one call
 
 
 @pytest.mark.parametrize(
     ("limits", "hint"),
-    [(Limits(budget_usd=0.25), "--budget 0.5"), (Limits(budget_tokens=100), "--limit budget_tokens=200")],
+    [(Limits(budget_usd=0.25), "--budget 1.5"), (Limits(budget_tokens=100), "--budget-tokens 750")],
 )
 def test_a_call_that_alone_is_above_the_budget_stops_the_run(limits: Limits, hint: str) -> None:
     state, commands = decide(started(limits), reserved(ROOT, "1", 0.3, tokens=150))
