@@ -70,6 +70,14 @@ class Result:
         }
 
 
+def how_to_go_on(error: CallsheetError, run_id: str) -> CallsheetError:
+    """The error that failed a run, told with how the run goes on; what its hint says already is not said again."""
+    if f"callsheet resume {run_id}" not in error.hint:
+        how = f"`callsheet resume {run_id}` takes the failed turns again, once the cause is mended."
+        error.hint = f"{error.hint}\n{how}".lstrip()
+    return error
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunEvent:
     """Something that happened in a run, once it is in the journal.

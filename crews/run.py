@@ -15,7 +15,7 @@ from callsheet.core.events import EndRun
 from callsheet.core.records import Envelope, RunRecord, RunWaits, body_text
 from callsheet.crews.portal import portal
 from callsheet.crews.questions import questions_of
-from callsheet.crews.result import EventReader, Result, RunEvent
+from callsheet.crews.result import EventReader, Result, RunEvent, how_to_go_on
 from callsheet.runtime.client import Client
 from callsheet.runtime.protocol import FLOW
 
@@ -125,6 +125,8 @@ class Run:
                 output = _typed(self._output, output)
         if end.error is not None:
             error = CallsheetError.from_dict(end.error)
+            if end.status == "failed":
+                error = how_to_go_on(error, self.run_id)
             if isinstance(error, RunError):
                 error.run_id = error.run_id or self.run_id
                 if error.partial is None:

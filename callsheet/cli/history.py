@@ -119,15 +119,19 @@ def find_run(journal: Journal | None, wanted: str) -> RunRecord:
 def run_data(record: RunRecord) -> dict[str, Any]:
     """A run as `--json` shows it; times are Unix seconds."""
     from callsheet.core.canonical import from_json
+    from callsheet.core.errors import CallsheetError
     from callsheet.core.ids import trace_id
+    from callsheet.crews.result import how_to_go_on
 
     options = from_json(record.options)
     origin = options.pop("forked_from", None)
     output = None if record.output is None else from_json(record.output)
     error = None if record.error is None else from_json(record.error)
     if error is not None:
-        hint = error.get("fields", {}).get("hint", "")
-        error = {"type": error.get("type"), "message": error.get("message"), "hint": hint}
+        told = CallsheetError.from_dict(error)
+        if record.status == "failed":
+            told = how_to_go_on(told, record.run_id)
+        error = {"type": error.get("type"), "message": error.get("message"), "hint": told.hint}
     return {
         "run_id": record.run_id,
         "crew": record.crew,

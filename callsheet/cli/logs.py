@@ -12,10 +12,18 @@ from callsheet.cli.screen import notice, one_line
 WIDTH = 300
 
 
+OF_TURNS = ("callsheet.crews.flow", "callsheet.runtime.participant")
+
+
 class _OneLine(logging.Handler):
-    """Shows a record's first line without its traceback; the error that ends a run names its place."""
+    """Shows a record's first line without its traceback; the error that ends a run names its place.
+
+    What a turn raised is not shown: it is the turn's answer, which stands in the conversation.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name in OF_TURNS and record.exc_info:
+            return
         try:
             mark = "warning: " if record.levelno == logging.WARNING else ""
             notice(mark + one_line(record.getMessage(), WIDTH))

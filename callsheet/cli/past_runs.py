@@ -63,10 +63,12 @@ def past_result(
     """How a run ended, or what it waits for, from the journal alone."""
     from callsheet.core.canonical import from_json
     from callsheet.crews.questions import questions_of
-    from callsheet.crews.result import Result
+    from callsheet.crews.result import Result, how_to_go_on
     from callsheet.crews.system import phoenix_endpoint, trace_url
 
     error = None if record.error is None else CallsheetError.from_dict(from_json(record.error))
+    if error is not None and record.status == "failed":
+        error = how_to_go_on(error, record.run_id)
     questions = questions_of(envelopes) if record.status == "waiting" else ()
     if questions:
         error = WaitingError(

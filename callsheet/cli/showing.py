@@ -73,8 +73,8 @@ def show_run(
         lines = told if full else shortened(told, ANSWER_LINES)
         screen.print("\n".join(lines))
         talk.shortened = talk.shortened or lines != told
-        if run["error"]["hint"]:
-            screen.print(f"  {printable(run['error']['hint'])}")
+        for line in printable(run["error"]["hint"]).splitlines():
+            screen.print(f"  {line}")
     if left or (record.status in ("failed", "limited", "cancelled") and "resume" not in _hint(run)):
         screen.print()
         screen.print(f"`callsheet resume {record.run_id}` goes on with it.")

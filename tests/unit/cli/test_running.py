@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.cli.entry import command_line
 from tests.unit.cli.conftest import Callsheet
 
 QUESTION = "How does callsheet survive a crash?"
@@ -78,6 +79,40 @@ def test_a_failing_flow_is_status_1_and_stays_in_the_journal(callsheet: Callshee
     assert "[/] too bad" in ended.data["error"]["message"]
     assert "error: " in ended.err
     assert callsheet("runs", "--json").data[0]["status"] == "failed"
+
+
+def test_a_failed_run_says_how_it_goes_on_after_its_error(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(CREW + "@crew.flow\nasync def go(run, task):\n    raise ValueError(task)\n")
+    ended = callsheet("run", "desk.py", "--inline", "too bad")
+    run = callsheet("runs", "--json").data[0]["run_id"]
+    how = f"`callsheet resume {run}` takes the failed turns again, once the cause is mended."
+    assert ended.err.index("too bad") < ended.err.index(how)
+    assert how in callsheet("watch", run).err
+    for command in ("resume", "show"):
+        again = callsheet(command, run, "--json")
+        assert again.data["error"]["hint"] == how
+    assert callsheet("show", run).out.count("callsheet resume") == 1
+
+
+def test_a_failure_with_a_hint_of_its_own_says_how_it_goes_on_too(callsheet: Callsheet) -> None:
+    Path("desk.py").write_text(
+        CREW + "@crew.flow\nasync def go(run, task):\n    return await run.ask('clark', task)\n"
+    )
+    ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
+    told, how = ended.data["error"]["hint"].splitlines()
+    assert "Did you mean clerk?" in told
+    assert how.startswith(f"`callsheet resume {ended.data['run_id']}`")
+
+
+def test_nothing_is_logged_before_the_conversation_of_a_failed_run(
+    callsheet: Callsheet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("desk.py").write_text(CREW + "@crew.flow\nasync def go(run, task):\n    raise ValueError('bad')\n")
+    ended = callsheet("run", "desk.py", "--inline", "hello")
+    assert " in run " not in ended.err
+    monkeypatch.setenv("CALLSHEET_DEBUG", "1")
+    command_line(["run", "desk.py", "--inline", "hello"])
+    assert any(record.exc_info for record in caplog.records)
 
 
 def test_a_flow_that_asks_a_stranger_is_told_who_is_there(callsheet: Callsheet) -> None:

@@ -343,7 +343,8 @@ async def test_check_decides_between_raising_and_carrying_the_error(bench: Bench
     assert isinstance(result, Result)
     assert isinstance(result.error, ModelRequestError)
     assert result.output is None
-    assert result.to_dict()["error"] == {"type": "ModelRequestError", "message": "no", "hint": ""}
+    hint = f"`callsheet resume {result.run_id}` takes the failed turns again, once the cause is mended."
+    assert result.to_dict()["error"] == {"type": "ModelRequestError", "message": "no", "hint": hint}
 
 
 async def test_one_bad_run_leaves_the_others_alone(bench: Bench) -> None:
