@@ -15,7 +15,7 @@ from callsheet.agents.data import storable
 from callsheet.agents.people import ask_approval, ask_question, ask_unknown
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import LimitError, ToolError
-from callsheet.core.ids import turn_span_id
+from callsheet.core.ids import idempotency_key, turn_span_id
 from callsheet.core.limits import RunUsage
 from callsheet.memory.service import Search
 from callsheet.models.messages import ToolCall, ToolResult
@@ -56,6 +56,8 @@ class Acting:
         self._slots = asyncio.Semaphore(turn.info.limits.parallel_tool_calls)
         self._collection = options.get("collection") or "default"
         self._folder = Path(options["folder"]) if options.get("folder") else None
+        # A call that the run was forked away from is still that call, and asked about by the key it was made with.
+        self._kept_keys = (options.get("forked_from") or {}).get("keys", {}).get(turn.id, {})
         self._last = ""
         self._repeats = 0
 
@@ -131,11 +133,14 @@ class Acting:
         async def unknown(nth: int) -> Outcome | None:
             return await self._unknown(tool, call, place(nth), attempt)
 
+        shown: dict[str, Any] = {"tool": call.name, "arguments": call.arguments}
+        if tool.effect == "once":
+            shown["once"] = True  # who looks back can tell that there was an intent
+        if attempt > 1:
+            shown["attempt"] = attempt
         return await self._turn.step(
             "tool", call.name, key, lambda nth: self._call(tool, call, self._idempotency_key(place(nth))),
-            shown_input={
-                "tool": call.name, "arguments": call.arguments, **({"attempt": attempt} if attempt > 1 else {})
-            },
+            shown_input=shown,
             once=tool.effect == "once", on_unknown=unknown if tool.effect == "once" else None,
         )  # fmt: skip
 
@@ -166,7 +171,7 @@ class Acting:
         return {"content": decided.text, "is_error": False}, RunUsage(tool_calls=1)
 
     def _idempotency_key(self, place: str) -> str:
-        return digest("idempotency", self._turn.id, place)
+        return self._kept_keys.get(place) or idempotency_key(self._turn.id, place)
 
     async def _call(self, tool: Tool, call: ToolCall, key: str) -> Outcome:
         turn = self._turn

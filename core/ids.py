@@ -44,6 +44,11 @@ def step_key(kind: str, input_digest: str) -> str:
     return f"{kind}-{input_digest}"
 
 
+def idempotency_key(turn_id: str, place: str) -> str:
+    """What tells a service that two attempts at a tool call are one: the same on every attempt."""
+    return digest("idempotency", turn_id, place)
+
+
 def sent_envelope_id(turn_id: str, key: str, nth: int) -> str:
     """The id of the envelope that the nth step of that key sends, the same on every attempt."""
     return digest("envelope", turn_id, key, str(nth))

@@ -12,13 +12,14 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import CancelledError, UsageError
 from callsheet.core.frozen import frozen
 from callsheet.core.ids import reply_envelope_id, root_envelope_id, sent_envelope_id, step_key
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, answers
+from callsheet.crews.attempts import Attempt, Keys, attempts, key_of, place_of
 from callsheet.crews.cassettes import CASSETTES
 from callsheet.crews.numbering import Numbered, numbered, replies
 from callsheet.runtime.journal import Journal
@@ -124,13 +125,20 @@ def fork_records(
             body = new.body if at == 1 else body
         messages.append(new)
     answered = replies(messages)
-    copies = [copy.step(step) for step in kept if isinstance(step, Step) and not _is_reservation(step)]
+    old_keys: Keys = (from_json(record.options).get("forked_from") or {}).get("keys", {})
+    past = _steps_before(items, at, attempts(envelopes, steps, old_keys))
+    copies = [copy.step(step) for step in past if not _is_reservation(step)]
     if model is not None:
         copies = [step if step.turn_id in answered else _of_model(step, model) for step in copies]
     # A fork lives on with models: what they say now is in no cassette.
     options = {name: value for name, value in from_json(record.options).items() if name not in CASSETTES}
     seeds = copy.seeds(_flows(messages, copies), options)
-    options["forked_from"] = {"run": record.run_id, "at": at, "seeds": seeds}
+    options["forked_from"] = {
+        "run": record.run_id,
+        "at": at,
+        "seeds": seeds,
+        "keys": copy.keys(past, old_keys),
+    }
     if model is not None:
         options["model"] = model
     error = CancelledError(
@@ -173,6 +181,63 @@ class _Copy:
         before = (options.get("forked_from") or {}).get("seeds", {})
         old = {new: id_ for id_, new in self._ids.items()}
         return {turn: before.get(old[turn], old[turn]) for turn in turns}
+
+    def keys(self, steps: Iterable[Step], old: Keys) -> dict[str, dict[str, str]]:
+        """The idempotency keys of the calls among these steps that have no result, by turn and place.
+
+        Such a call is the old run's: it is found out about, asked about and repeated by the key it was made with.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for step in steps:
+            if step.kind == "tool" and step.state == "intent":
+                found.setdefault(self._ids[step.turn_id], {})[place_of(step)] = key_of(step, old)
+        return found
+
+
+def _steps_before(items: Sequence[Numbered], at: int, made: Iterable[tuple[Attempt, ...]]) -> list[Step]:
+    """The steps that stand before number `at`, in their order, with the results that they had by then.
+
+    What became of a call that a person was asked about follows from the answer, and from the next attempt: where
+    these are not kept, neither is its result, and the turn asks again. So no call that had been begun by then is
+    made anew without a person being asked, except for the one that `at` itself names.
+    """
+    numbers = {_id(item.record): item.number for item in items}
+    answered = {
+        item.record.reply_to: item.number
+        for item in items
+        if isinstance(item.record, Envelope) and answers(item.record)
+    }
+    states: dict[tuple[str, ...], Literal["dropped", "intent", "as it is"]] = {}
+    for call in made:
+        known = True  # whether the next attempt, if there is one, has its result
+        for attempt in reversed(call):
+            id_, question = _id(attempt.step), attempt.question
+            number = numbers.get(id_, at)
+            if question is not None:
+                known = known and answered.get(question.id, at) < at
+                # By any clocks: what was asked about had been begun.
+                begun = number < at or (number > at and numbers.get((question.id,), at + 1) <= at)
+            else:
+                begun = number < at
+            known = known and begun and attempt.step.state != "intent"
+            states[id_] = "dropped" if not begun else "as it is" if known else "intent"
+    kept = []
+    for item in items:
+        step = item.record
+        if not isinstance(step, Step):
+            continue
+        state = states.get(_id(step), "as it is" if item.number < at else "dropped")
+        if state == "intent":
+            step = replace(step, state="intent", result="null", usage=None, ended=0.0)
+        if state != "dropped":
+            kept.append(step)
+    return kept
+
+
+def _id(record: Envelope | Step) -> tuple[str, ...]:
+    if isinstance(record, Envelope):
+        return (record.id,)
+    return record.turn_id, record.key, str(record.nth)
 
 
 def _flows(messages: Iterable[Envelope], steps: Iterable[Step]) -> list[str]:

@@ -2,18 +2,20 @@
 
 The journal keeps messages and steps in an order each; the two are put together by their times, and never so
 that a step stands before the message that began its turn, or after the turn's reply. The run's input is 1.
-The past of a run keeps its numbers: what comes later is numbered on.
+A call whose intent was kept stands where it was begun, with a result or without. So the past of a run keeps its
+numbers: what comes later is numbered on.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from callsheet.core.frozen import frozen
 from callsheet.core.records import Envelope, Step
 from callsheet.core.records import answers as is_answer
+from callsheet.crews.attempts import had_intent
 
 
 @frozen
@@ -33,7 +35,7 @@ def numbered(envelopes: Sequence[Envelope], steps: Sequence[Step]) -> list[Numbe
     """
     holders = {envelope.id: envelope.receiver for envelope in envelopes if envelope.kind == "ask"}
     known = [step for step in steps if step.turn_id in holders]
-    times = _times(known)
+    times = _times(known, had_intent(envelopes))
     missing = Counter(step.turn_id for step in known)
     found: list[Numbered] = []
     begun: set[str] = set()
@@ -53,12 +55,17 @@ def numbered(envelopes: Sequence[Envelope], steps: Sequence[Step]) -> list[Numbe
     return found
 
 
-def _times(steps: Sequence[Step]) -> list[float]:
-    """When each step was kept: when it was done, but for one whose intent was kept before later ones were done."""
-    found, later = [], math.inf
+def _times(steps: Sequence[Step], had_intent: Callable[[Step], bool]) -> list[float]:
+    """When each step was first kept: when it was done, or when it was begun, if its intent was kept then.
+
+    Of a call within a budget, too, the intent may have been kept: then it stands before steps that were done before.
+    """
+    found, later, done_later = [], math.inf, math.inf
     for step in reversed(steps):
         at = step.ended or step.started
-        later = min(later, at if at <= later else step.started)
+        early = had_intent(step) or at > done_later
+        done_later = min(done_later, at)
+        later = min(later, step.started if early else at)
         found.append(later)
     return found[::-1]
 

@@ -7,16 +7,16 @@ for the same steps and come to the same reply. No model and no tool is called, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from callsheet.agents import Agent
-from callsheet.core.canonical import digest, from_json, to_json
+from callsheet.core.canonical import from_json, to_json
 from callsheet.core.errors import CallsheetError, RunError, unknown_name
 from callsheet.core.frozen import frozen
-from callsheet.core.ids import step_key
 from callsheet.core.limits import Limits
 from callsheet.core.records import PERSON, Envelope, RunRecord, Step, ask_step
+from callsheet.crews.attempts import repeats_of
 from callsheet.crews.differences import (
     Difference,
     Shown,
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 """How long a turn may wait for something of its own (a timer, a thread) before it counts as stuck."""
-
-REPEATS = 5
-"""How many crashes under one and the same call are told apart from what code does."""
 
 SETTLING = 20
 """Rounds of the event loop after which everything that could go on has done so."""
@@ -170,7 +167,7 @@ class _Past:
     def not_taken(self, turn: ReplayedTurn) -> tuple[Numbered, Step] | None:
         """The first recorded step that today's code did not ask for."""
         kept = [*self._steps.get(turn.id, ()), *self._open.get(turn.id, ())]
-        again = {key for _, step in kept for key in _repeats_of(step)}
+        again = {key for _, step in kept for key in repeats_of(step)}
         left = [
             (item, step)
             for item, step in kept
@@ -182,14 +179,6 @@ class _Past:
 def _is_of_recovery(step: Step) -> bool:
     """Whether a person was asked what had become of a step: only a crash leads there, no code."""
     return step.kind == "ask" and step.name == PERSON and from_json(step.input).get("kind") == "unknown"
-
-
-def _repeats_of(step: Step) -> Iterator[str]:
-    """The keys of the steps by which a call was made again that a crash had left unknown (see `Acting`)."""
-    if step.kind == "tool":
-        place = f"{step.key.removeprefix('tool-')}/{step.nth}"
-        for attempt in range(1, REPEATS + 1):
-            yield step_key("tool", digest("again", place, str(attempt)))
 
 
 async def _take(turn: ReplayedTurn, handler: Handler, begun: Numbered, past: _Past) -> Difference | None:

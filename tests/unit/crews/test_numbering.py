@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callsheet.core.canonical import to_json
 from callsheet.core.ids import reply_envelope_id
-from callsheet.core.records import Envelope, Step
+from callsheet.core.records import PERSON, Envelope, Step
 from callsheet.crews.numbering import is_retired, numbered, replies
 
 
@@ -103,3 +106,48 @@ def test_a_step_whose_intent_was_kept_stands_where_it_was_begun() -> None:
     other = Step(turn_id="t4.0", key="look", name="look", started=5.0, ended=6.0, **common)
     order = [getattr(item.record, "key", item.record.kind) for item in numbered([root, *asks], [paid, other])]
     assert order == ["ask", "ask", "pay", "ask", "look"]
+
+
+def test_a_call_that_a_person_was_asked_about_keeps_the_place_of_its_intent() -> None:
+    root = Envelope(id="t0", run_id="r", kind="ask", sender="person", receiver="clerk", body="{}", at=1.0)
+    body = {"question": "?", "kind": "unknown", "tool": "pay", "arguments": "{}"}
+    question = Envelope(
+        id="q",
+        run_id="r",
+        kind="ask",
+        sender="clerk",
+        receiver=PERSON,
+        body=to_json(body),
+        cause="t0",
+        at=4.0,
+    )
+    reply = Envelope(
+        id=reply_envelope_id("q"), run_id="r", kind="reply", sender=PERSON, receiver="clerk", body="{}",
+        cause="q", reply_to="q", at=5.0,
+    )  # fmt: skip
+    shown = {"tool": "pay", "arguments": "{}"}
+    intent = Step(
+        run_id="r", turn_id="t0", key="pay", nth=0, kind="tool", name="pay", state="intent",
+        input=to_json(shown), started=3.0,
+    )  # fmt: skip
+    done = replace(intent, state="done", ended=6.0)
+    other = replace(done, key="look", name="look", input=to_json({"tool": "look", "arguments": "{}"}))
+    for envelopes, step in (
+        ([root], intent),
+        ([root, question], intent),
+        ([root, question, reply], done),
+    ):
+        assert [item.record for item in numbered(envelopes, [step])] == [root, step, *envelopes[1:]]
+    assert numbered([root, question, reply], [other])[-1].record == other
+
+
+def test_a_once_call_stands_where_it_was_begun_also_while_others_speak() -> None:
+    root = Envelope(id="t0", run_id="r", kind="ask", sender="person", receiver="clerk", body="{}", at=1.0)
+    other = Envelope(
+        id="t1", run_id="r", kind="ask", sender="clerk", receiver="a", body="{}", cause="t0", at=4.0
+    )
+    paid = Step(
+        run_id="r", turn_id="t0", key="pay", nth=0, kind="tool", name="pay",
+        input=to_json({"tool": "pay", "arguments": "{}", "once": True}), started=3.0, ended=6.0,
+    )  # fmt: skip
+    assert [item.record for item in numbered([root, other], [paid])] == [root, paid, other]
