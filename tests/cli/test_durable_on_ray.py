@@ -108,9 +108,16 @@ def test_up_goes_on_with_what_was_cut_off_and_a_run_there_is_cancelled_from_anot
     assert process.returncode == 130
     assert json.loads(out)["status"] == "cancelled"
     ray = callsheet("status", "--json").data["ray"]
-    ended = callsheet("down")
+    with begin("run", "slow.py", "do it slowly") as process:
+        wait_for(process, "clerk → slow")
+        ended = callsheet("down")
+        _, told = process.communicate(timeout=45)  # Ray itself says nothing for a minute
+    assert process.returncode == 1
+    assert "Ray has ended" in told
+    assert f"`callsheet resume {newest_run(home)}`" in told
+    assert "Traceback" not in told
     assert ended.status == 0
-    assert "2 runs were cut off" in ended.err  # those that could not go on
+    assert "3 runs were cut off" in ended.err  # two that could not go on, and this one
     assert callsheet("status", "--json").data["ray"] is None
     host, port = ray["address"].split(":")
     with socket.socket() as probe:
