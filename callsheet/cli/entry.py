@@ -1,7 +1,8 @@
 """From arguments to an exit status: every mistake becomes one message, and no traceback.
 
 0 done, 1 the run failed, 2 bad usage or configuration, 3 a limit stopped it, 4 it waits for a person,
-130 interrupted, 141 whoever read the output has closed it. `CALLSHEET_DEBUG=1` shows tracebacks.
+130 interrupted, 141 whoever read the output has closed it. `CALLSHEET_DEBUG=1` shows tracebacks. With
+`--json` an error that comes before a result is printed on standard output, as an object with `error`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import NoReturn
 
 import typer
 
+from callsheet.cli import screen
 from callsheet.cli.app import app
-from callsheet.cli.screen import print_error
-from callsheet.core.errors import CallsheetError
+from callsheet.core.errors import CallsheetError, UsageError
 
 LIMITED = 3
 INTERRUPTED = 130
@@ -33,12 +34,13 @@ _WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 def command_line(args: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own, if none is given); returns the exit status."""
     given = list(sys.argv[1:] if args is None else args)
+    screen.answered_in_json = False
     try:
         try:
             status = _run(given)
         except CallsheetError as error:
             _trace_if_wanted()
-            print_error(error.message, error.hint)
+            _tell(given, type(error).__name__, error.message, error.hint)
             status = error.exit_status
         sys.stdout.flush()
         sys.stderr.flush()
@@ -48,12 +50,23 @@ def command_line(args: Sequence[str] | None = None) -> int:
         return _quietly(PIPE_CLOSED)
     except Exception as error:  # a bug of ours: say what happened, and how to see where
         _trace_if_wanted()
-        print_error(
-            f"{type(error).__name__}: {error}",
+        kind = type(error).__name__
+        _tell(
+            given, kind, f"{kind}: {error}",
             "This is a fault in callsheet; CALLSHEET_DEBUG=1 shows where. What a run had done is in the journal.",
-        )
+        )  # fmt: skip
         return 1
     return status
+
+
+def _tell(args: Sequence[str], kind: str, message: str, hint: str) -> None:
+    """The error on standard error, and for a program that waits for JSON on standard output too."""
+    screen.print_error(message, hint)
+    wanted = "--json" in args[: args.index("--") if "--" in args else None]
+    if wanted and not screen.answered_in_json:
+        # What is wrong may be standard output itself.
+        with contextlib.suppress(OSError, ValueError):
+            screen.print_json({"error": {"type": kind, "message": message, "hint": hint}})
 
 
 def _trace_if_wanted() -> None:
@@ -82,8 +95,9 @@ def _run(args: list[str]) -> int:
         context = getattr(error, "ctx", None)
         help_of = context.command_path if context is not None else "callsheet"
         explain = getattr(error, "format_message", None)
-        print_error(str(error) if explain is None else explain(), f"`{help_of} --help` shows how it is used.")
-        return 2
+        raise UsageError(
+            str(error) if explain is None else explain(), hint=f"`{help_of} --help` shows how it is used."
+        ) from None
     except typer.Abort:
         return INTERRUPTED
     except SystemExit as error:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from callsheet.cli.streams import answers
 
+answered_in_json = False
+"""Whether this command line has printed its JSON: what goes wrong then is not printed as a second value."""
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -82,6 +85,8 @@ def print_answer(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output."""
+    global answered_in_json
+    answered_in_json = True
     answers().write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 

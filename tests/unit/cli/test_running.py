@@ -165,6 +165,47 @@ def test_wrong_usage_is_status_2_with_a_remedy(callsheet: Callsheet, args: list[
     assert len(ended.err.strip().splitlines()) >= 2
 
 
+@pytest.mark.parametrize(
+    ("args", "kind", "told"),
+    [
+        (["run"], "UsageError", "Missing argument 'CREW'"),
+        (["run", "reserch", "q"], "UnknownNameError", "reserch"),
+        (["run", "research", "--bogus", "q"], "UsageError", "No such option: --bogus"),
+        (["resume", "zzz"], "UnknownNameError", "zzz"),
+        (["reply", "zzz", "yes"], "UnknownNameError", "zzz"),
+        (["approve", "zzz"], "UnknownNameError", "zzz"),
+        (["deny", "zzz"], "UnknownNameError", "zzz"),
+        (["replay", "zzz"], "UnknownNameError", "zzz"),
+        (["fork", "zzz", "--at", "1"], "UnknownNameError", "zzz"),
+        (["show", "zzz"], "UnknownNameError", "zzz"),
+    ],
+)
+def test_with_json_an_error_before_a_result_is_an_object_on_standard_output(
+    callsheet: Callsheet, args: list[str], kind: str, told: str
+) -> None:
+    ended = callsheet(*args, "--json")
+    assert ended.status == 2
+    assert told in ended.err
+    error = ended.data["error"]
+    assert list(error) == ["type", "message", "hint"]
+    assert error["type"] == kind
+    assert told in error["message"]
+    assert error["hint"]
+
+
+def test_with_json_a_journal_that_cannot_be_opened_is_an_object_too(callsheet: Callsheet, home: Path) -> None:
+    home.mkdir()
+    (home / "journal.db").write_text("no database " * 100)
+    Path("desk.py").write_text(CREW)
+    ended = callsheet("run", "desk.py", "--inline", "--json", "hello")
+    assert ended.status == 1
+    assert ended.data["error"]["type"] == "JournalError"
+
+
+def test_words_after_two_dashes_ask_for_no_json(callsheet: Callsheet) -> None:
+    assert callsheet("run", "reserch", "--", "--json").out == ""
+
+
 def test_an_unreadable_document_is_status_2(callsheet: Callsheet) -> None:
     Path("data.bin").write_bytes(b"\0\1\2" * 100)
     ended = callsheet("run", "research", "--inline", "--docs", "data.bin", "--", "what is it?")
