@@ -164,11 +164,12 @@ class Acting:
             # A step of its own: should this attempt leave no result either, it is not taken for the first one,
             # whose approval does not hold for it.
             again = await self._step(tool, call, digest("again", place, str(attempt)), place, attempt + 1)
-            return again, None
+            return {**again, "decided": "approve"}, None
+        # No call was made here, so none is counted; `decided` says to who looks back what this is in the place of.
         if decided.decision == "deny":
             told = "Whether this call took effect is not known; a person decided not to repeat it."
-            return {"content": told + _why(decided.text), "is_error": True}, RunUsage(tool_calls=1)
-        return {"content": decided.text, "is_error": False}, RunUsage(tool_calls=1)
+            return {"content": told + _why(decided.text), "is_error": True, "decided": "deny"}, None
+        return {"content": decided.text, "is_error": False, "decided": "result"}, None
 
     def _idempotency_key(self, place: str) -> str:
         return self._kept_keys.get(place) or idempotency_key(self._turn.id, place)

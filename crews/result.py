@@ -10,7 +10,7 @@ from callsheet.core.errors import CallsheetError, RunError
 from callsheet.core.events import EndRun
 from callsheet.core.ids import trace_id
 from callsheet.core.limits import RunUsage
-from callsheet.core.records import Envelope, RunWaits, Step, body_text
+from callsheet.core.records import Envelope, RunRecord, RunWaits, Step, body_text
 from callsheet.crews.questions import Question
 from callsheet.runtime.client import News
 from callsheet.runtime.protocol import Spoken
@@ -21,7 +21,8 @@ class Result:
     """How a run ended, or that it waits. `output` is the crew's answer, of its output type; None if there is none.
 
     A run that waits for a person has `questions`; `crew.resume(run_id, reply=…)` goes on with it, in any
-    process, at any time. One that was stopped or failed goes on with `crew.resume(run_id)`.
+    process, at any time. One that was stopped or failed goes on with `crew.resume(run_id)`. `elapsed_s` are
+    seconds of work (see `worked_s`).
     """
 
     run_id: str
@@ -70,6 +71,20 @@ class Result:
         }
 
 
+def worked_s(record: RunRecord, until: float | None = None) -> float:
+    """Seconds that a run was worked on since it was started, or since it was resumed after it had ended.
+
+    The time for which it waited for a person, or lay there failed, is no work; of one that is under way the
+    present stretch counts up to `until` (Unix time).
+    """
+    if record.since <= 0:  # kept by a callsheet that did not measure it
+        return max(0.0, (record.ended or until or record.started) - record.started)
+    stretch = 0.0
+    if record.status == "running" and until is not None:
+        stretch = max(0.0, until - record.since)
+    return record.spent_s + stretch
+
+
 def how_to_go_on(error: CallsheetError, run_id: str) -> CallsheetError:
     """The error that failed a run, told with how the run goes on; what its hint says already is not said again."""
     if f"callsheet resume {run_id}" not in error.hint:
@@ -86,6 +101,9 @@ class RunEvent:
     `name`. `tokens`: the model of `sender` says `text`, a part of its answer; with the name `anew` it takes
     the place of the parts before it (the call broke off and was made again). `end`: the run is over, or
     waits for a person, and `text` is its status.
+
+    `decided`: a call was begun and left no result, and this is what a person made of it: `approve` (it was made
+    again, which is an event of its own), `deny` (it was not), or `result` (they told what it had come to).
     """
 
     kind: Literal["message", "llm", "tool", "ask", "now", "tokens", "end"]
@@ -96,6 +114,7 @@ class RunEvent:
     text: str = ""
     usage: RunUsage | None = None
     elapsed_s: float = 0.0
+    decided: Literal["", "approve", "deny", "result"] = ""
 
 
 class EventReader:
@@ -115,9 +134,12 @@ class EventReader:
                     text=body_text(news.body), name=news.kind,
                 )  # fmt: skip
             case Step():
+                decided = _decided(news)
                 return RunEvent(
                     kind=news.kind, at=news.ended, sender=self._holders.get(news.turn_id, ""), name=news.name,
-                    text=_step_text(news), usage=news.usage, elapsed_s=news.ended - news.started,
+                    text=_step_text(news), usage=news.usage, decided=decided,
+                    # From a question to its answer nothing was under way.
+                    elapsed_s=0.0 if decided else news.ended - news.started,
                 )  # fmt: skip
             case Spoken():
                 name = "anew" if news.anew else ""
@@ -131,3 +153,12 @@ class EventReader:
 def _step_text(step: Step) -> str:
     shown = from_json(step.input)
     return str(shown.get("arguments", "")) if isinstance(shown, dict) else ""
+
+
+def _decided(step: Step) -> Literal["", "approve", "deny", "result"]:
+    """What a person made of a call that had left no result; records of before this was kept say nothing."""
+    if step.kind != "tool" or '"decided"' not in step.result:  # most results are long, and say nothing of it
+        return ""
+    result = from_json(step.result)
+    found = result.get("decided") if isinstance(result, dict) else None
+    return found if found in ("approve", "deny", "result") else ""

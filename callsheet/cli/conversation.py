@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from callsheet.cli.screen import console, one_line, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
+    from callsheet.core.records import Step
     from callsheet.crews.result import Result, RunEvent
 
 SHOWN_LINES = 6
@@ -35,6 +38,16 @@ class Conversation:
         self.shortened = False
         self.models: list[str] = []
 
+    def remember(self, steps: Iterable[Step]) -> None:
+        """Models that have answered before what is shown, by a run's recorded steps."""
+        for step in steps:
+            if step.kind == "llm" and step.state != "intent":
+                self._remember(step.name)
+
+    def _remember(self, model: str) -> None:
+        if model not in self.models:
+            self.models.append(model)
+
     def show(self, event: RunEvent, number: int | None = None, note: str = "") -> None:
         """Show one event, with its number where it has one, and what else is to be said of it."""
         who = self._name(event.sender)
@@ -42,10 +55,11 @@ class Conversation:
             case "message":
                 self._message(event, number, note)
             case "llm":
-                if event.name not in self.models:
-                    self.models.append(event.name)
+                self._remember(event.name)
                 said = f"began to think with {event.name}" if note else f"thought with {event.name}"
                 self._aside(f"{who} {said} ({note or _spent(event)})", number)
+            case "tool" if event.decided:
+                self._aside(_told_of(who, event), number)
             case "tool":
                 said = "began to use" if note else "used"
                 took = note or f"{event.elapsed_s:.1f} s"
@@ -108,6 +122,18 @@ def _spent(event: RunEvent) -> str:
         "" if event.usage is None else f"{event.usage.input_tokens + event.usage.output_tokens:,} tokens, "
     )
     return f"{tokens}{event.elapsed_s:.1f} s"
+
+
+def _told_of(who: str, event: RunEvent) -> str:
+    """A call of which a person decided what it came to, in words."""
+    call = f"call of {event.name} {_arguments(event.text)}".rstrip()
+    match event.decided:
+        case "deny":
+            return f"{who}'s {call} was not made again: denied"
+        case "result":
+            return f"the result of {who}'s {call} was told by a person"
+        case _:
+            return f"{who}'s {call} was made again: approved"
 
 
 def _arguments(text: str) -> str:

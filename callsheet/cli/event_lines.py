@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class EventLines:
     """Prints each event as one line, written out at once; `end` prints the last one.
 
-    A line is an object with `kind`, `at` (Unix time, s), `sender`, `receiver`, `name`, `text`, `usage` and
-    `elapsed_s`; the last has `kind: "end"`, `at`, and `result` as `run --json` prints it.
+    A line is an object with `kind`, `at` (Unix time, s), `sender`, `receiver`, `name`, `text`, `usage`,
+    `elapsed_s` and `decided`; the last has `kind: "end"`, `at`, and `result` as `run --json` prints it.
     """
 
     def __init__(self) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from callsheet.core.errors import CallsheetError, LimitError, ToolError
 from callsheet.core.limits import Limits
+from callsheet.crews.result import EventReader
 from callsheet.runtime.protocol import ResumeRun
 from callsheet.tools import Tool, ToolContext, tool
 from tests.unit.agents.desk import RUN, Desk
@@ -152,6 +154,24 @@ async def test_a_person_may_have_it_repeated_with_the_same_key(desk: Open) -> No
     assert bank.ledger == [5, 5]
     assert len(set(bank.keys)) == 1
     assert at.told() == [("paid 5", False)]
+
+
+@pytest.mark.parametrize(("decision", "counted"), [("deny", 0), ("result", 0), ("approve", 1)])
+async def test_what_a_person_decided_counts_as_no_call_and_says_so(
+    desk: Open, decision: str, counted: int
+) -> None:
+    bank = Bank("once")
+    at = await desk(bank.tool, script=ONE_CALL)
+    await bank.crash(at)
+    bank.answers = True
+    await at.decide(decision, "so it is")
+    assert (await at.end()).usage.tool_calls == counted
+    envelopes, steps = await at.records()
+    reader = EventReader()
+    slow = [replace(step, started=1.0, ended=27.0) for step in steps if step.kind == "tool"]
+    events = [reader.read(record) for record in (*envelopes, *slow)]
+    told = [(event.decided, event.elapsed_s) for event in events if event.kind == "tool"]
+    assert told == [(decision, 0.0), ("", 26.0)][: 1 + counted]
 
 
 async def test_leave_to_repeat_holds_for_one_attempt(desk: Open) -> None:

@@ -54,6 +54,20 @@ def test_tool_calls_are_short_lines_with_their_arguments() -> None:
     ]
 
 
+def test_what_a_person_decided_of_a_call_is_no_use_of_the_tool() -> None:
+    text, _ = shown(
+        *(
+            RunEvent(kind="tool", at=1.0, sender="booker", name="book", text='{"id": "17"}', decided=decided)
+            for decided in ("deny", "result", "approve")
+        )
+    )
+    assert text.splitlines() == [
+        "  · booker's call of book 17 was not made again: denied",
+        "  · the result of booker's call of book 17 was told by a person",
+        "  · booker's call of book 17 was made again: approved",
+    ]
+
+
 def test_what_a_model_writes_cannot_move_the_cursor() -> None:
     text, _ = shown(said("\x1b[2J\x1b[H"), RunEvent(kind="llm", at=1.0, sender="\x1b]0;x", name="m"))
     assert "\x1b" not in text
