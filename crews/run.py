@@ -15,7 +15,7 @@ from callsheet.core.events import EndRun
 from callsheet.core.records import Envelope, RunRecord, RunWaits, body_text
 from callsheet.crews.portal import portal
 from callsheet.crews.questions import questions_of
-from callsheet.crews.result import EventReader, Result, RunEvent, how_to_go_on
+from callsheet.crews.result import EventReader, Result, RunEvent, how_to_go_on, worked_s
 from callsheet.runtime.client import Client
 from callsheet.runtime.protocol import FLOW
 
@@ -33,6 +33,7 @@ class Run:
     ) -> None:
         self._client, self._record, self._output = client, record, output
         self._links = links
+        self._resumed = bool(past)
         self._reader = EventReader()
         for envelope in past:  # it has to know whose turns they are that go on
             self._reader.read(envelope)
@@ -133,12 +134,12 @@ class Run:
                     error.partial = await self._answers() or None
         return Result(
             run_id=self.run_id, crew=self._record.crew, status=end.status, output=output, error=error,
-            usage=end.usage, elapsed_s=end.at - self._record.started, session_id=self._record.session_id,
+            usage=end.usage, elapsed_s=await self._worked_s(end), session_id=self._record.session_id,
             trace_url=self.trace_url,
         )  # fmt: skip
 
     async def _waits(self, end: RunWaits) -> Result:
-        _, envelopes, _ = await self._client.query("run", run_id=self.run_id)
+        record, envelopes, _ = await self._client.query("run", run_id=self.run_id)
         questions = questions_of(envelopes)
         asked = questions[0].text if questions else "a question"
         more = f" (and {len(questions) - 1} more)" if len(questions) > 1 else ""
@@ -148,9 +149,18 @@ class Run:
         )  # fmt: skip
         return Result(
             run_id=self.run_id, crew=self._record.crew, status="waiting", error=error, usage=end.usage,
-            elapsed_s=end.at - self._record.started, session_id=self._record.session_id, questions=questions,
+            elapsed_s=worked_s(record or self._record), session_id=self._record.session_id, questions=questions,
             trace_url=self.trace_url,
         )  # fmt: skip
+
+    async def _worked_s(self, end: EndRun) -> float:
+        if not self._resumed:
+            return end.at - self._record.started
+        try:
+            record, _, _ = await self._client.query("run", run_id=self.run_id)
+        except InfrastructureError:
+            return worked_s(self._record)  # without the last stretch; how the run ended is told all the same
+        return worked_s(record or self._record)
 
     async def _answers(self) -> dict[str, str]:
         """What a run that did not end well has of work: the last answer of each agent."""

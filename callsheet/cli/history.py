@@ -121,7 +121,7 @@ def run_data(record: RunRecord) -> dict[str, Any]:
     from callsheet.core.canonical import from_json
     from callsheet.core.errors import CallsheetError
     from callsheet.core.ids import trace_id
-    from callsheet.crews.result import how_to_go_on
+    from callsheet.crews.result import how_to_go_on, worked_s
 
     options = from_json(record.options)
     origin = options.pop("forked_from", None)
@@ -142,7 +142,7 @@ def run_data(record: RunRecord) -> dict[str, Any]:
         "usage": from_json(record.usage),
         "started": record.started,
         "ended": record.ended,
-        "elapsed_s": None if record.ended is None else round(record.ended - record.started, 3),
+        "elapsed_s": None if record.status == "running" else round(worked_s(record), 3),
         "session_id": record.session_id,
         "trace_id": trace_id(record.run_id),
         "limits": from_json(record.limits),

@@ -114,11 +114,12 @@ def fork(
             check_models(model, settings, found, inline=inline)
             instead = AS_IT_WAS if given is None else _typed(found, past, at, given)
             forked = fork_run(journal, record.run_id, at, given=instead, model=model)
+            conversation = Conversation(found.name)
+            conversation.remember(journal.steps(forked.run_id))
         notice(f"run {forked.run_id} is forked from {record.run_id} at {at}")
         started = found.restart(
             forked.run_id, host="inline" if inline else "ray", settings=settings, progress=notice
         )
-        conversation = Conversation(found.name)
         (result,) = follow([(started, conversation)])
         return finish(result, conversation.models, settings, as_json=as_json)
 

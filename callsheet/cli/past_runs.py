@@ -63,7 +63,7 @@ def past_result(
     """How a run ended, or what it waits for, from the journal alone."""
     from callsheet.core.canonical import from_json
     from callsheet.crews.questions import questions_of
-    from callsheet.crews.result import Result, how_to_go_on
+    from callsheet.crews.result import Result, how_to_go_on, worked_s
     from callsheet.crews.system import phoenix_endpoint, trace_url
 
     error = None if record.error is None else CallsheetError.from_dict(from_json(record.error))
@@ -75,11 +75,12 @@ def past_result(
             f"the run waits for a person: {questions[0].text}", run_id=record.run_id, hint=questions[0].how
         )
     last = max([record.started, *(envelope.at for envelope in envelopes)])
+    worked = worked_s(record, last)
     links = trace_url(phoenix_endpoint(settings), settings.project, record.run_id)
     return Result(
         run_id=record.run_id, crew=record.crew, status=record.status,
         output=None if record.output is None else from_json(record.output)["output"],
-        error=error, usage=usage_of(steps), elapsed_s=(record.ended or last) - record.started,
+        error=error, usage=usage_of(steps), elapsed_s=worked,
         session_id=record.session_id, trace_url=None if links is None else links[1], questions=questions,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import typer
 
 from callsheet.cli.cut_off import restart_cut_off
 from callsheet.cli.following import exit_status, finish, follow
+from callsheet.cli.journals import reading
 from callsheet.cli.limits import limits_of
 from callsheet.cli.logs import one_line_each
 from callsheet.cli.options import Address, Home, settings_of
@@ -191,6 +192,8 @@ def _go_on(
     from callsheet.crews.system import ray_address
 
     record, envelopes, steps, taken = past_run(settings, wanted)
+    conversation = Conversation(record.crew)
+    conversation.remember(steps)
     here = made_inline(record) if inline is None else inline
     if said is not None:
         said = _checked(said, record, envelopes)
@@ -199,14 +202,14 @@ def _go_on(
             f"run {record.run_id} is done already; this is its answer" if record.status == "done"
             else f"run {record.run_id} waits for a person, and goes on with a reply"
         )  # fmt: skip
-        return finish(past_result(record, envelopes, steps, settings), [], settings, as_json=as_json)
+        past = past_result(record, envelopes, steps, settings)
+        return finish(past, conversation.models, settings, as_json=as_json)
     # On a cluster its coordinator knows best; elsewhere nobody needs to start anything to be refused.
     if taken and (here or ray_address(settings) is None) and not let_go(settings, record):
         raise _taken(record, reply=said is not None)
     run = restart_run(
         record, PastCrews(settings, crew), settings, inline=here, limits=limits, said=said or NO_REPLY
     )
-    conversation = Conversation(record.crew)
     (result,) = follow([(run, conversation)])
     return finish(result, conversation.models, settings, as_json=as_json)
 
@@ -248,6 +251,9 @@ def _resume_all(
     if not begun and not status:
         notice("No run was cut off: somebody works on each that is marked as running.")
     runs = [(run, Conversation(record.crew)) for record, run in begun]
+    with reading(settings) as journal:
+        for run, conversation in runs:
+            conversation.remember(() if journal is None else journal.steps(run.run_id))
     results = follow(runs)
     if as_json:
         print_json([result.to_dict() for result in results])

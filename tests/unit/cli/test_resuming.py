@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,18 @@ def test_a_failed_run_goes_on_and_repeats_no_model_call(callsheet: Callsheet) ->
     assert ended.data["usage"] == failed.data["usage"]
 
 
+def test_the_models_of_the_steps_before_are_named(callsheet: Callsheet) -> None:
+    run = begin(callsheet, FAILING, "hello").data["run_id"]
+    Path("mended").touch()
+    for _ in range(2):  # once it goes on, then it is done already
+        assert "done · offline" in callsheet("resume", run).err
+    forked = callsheet("fork", run, "--at", "6")
+    assert "done · offline" in forked.err, forked.err
+    asked = begin(callsheet, ASKING, "hello").data["run_id"]
+    assert "waiting · offline" in callsheet("resume", asked).err
+    assert "done · offline" in callsheet("reply", asked, "small").err
+
+
 def test_a_done_run_gives_its_answer_again(callsheet: Callsheet) -> None:
     Path("mended").touch()
     Path("crew.py").write_text(FAILING)
@@ -196,6 +210,38 @@ def test_limits_and_budgets_are_those_of_the_resumed_run(callsheet: Callsheet) -
     limits = callsheet("show", run, "--json").data["limits"]
     assert limits["deadline_s"] is None
     assert limits["budget_usd"] == 2.0
+
+
+# --- the time that is told ---------------------------------------------------------------------------------
+
+
+def test_the_time_told_is_that_of_work_and_not_of_waiting(callsheet: Callsheet, home: Path) -> None:
+    waiting = begin(callsheet, ASKING, "hello").data
+    long_ago(home, waiting["run_id"])
+    assert callsheet("runs", "--json").data[0]["elapsed_s"] < 600
+    assert callsheet("resume", waiting["run_id"], "--json").data["elapsed_s"] < 600
+    done = callsheet("reply", waiting["run_id"], "small", "--json").data
+    assert waiting["elapsed_s"] < done["elapsed_s"] < 600
+    for told in (
+        callsheet("show", waiting["run_id"], "--json").data,
+        callsheet("resume", waiting["run_id"], "--json").data,
+    ):
+        assert told["elapsed_s"] == done["elapsed_s"]
+
+
+def test_the_time_for_which_a_run_lay_there_failed_is_no_work(callsheet: Callsheet, home: Path) -> None:
+    failed = begin(callsheet, FAILING, "hello").data
+    long_ago(home, failed["run_id"])
+    Path("mended").touch()
+    done = callsheet("resume", failed["run_id"], "--json").data
+    assert done["elapsed_s"] < 600
+    assert callsheet("runs", "--json").data[0]["elapsed_s"] == done["elapsed_s"]
+
+
+def long_ago(home: Path, run_id: str) -> None:
+    """Have a run begun an hour ago, which its seconds of work know nothing of."""
+    with contextlib.closing(sqlite3.connect(home / "journal.db")) as db, db:
+        db.execute("UPDATE runs SET started = started - 3600 WHERE run_id = ?", (run_id,))
 
 
 # --- which run, and where its crew is --------------------------------------------------------------------
