@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from callsheet.core.canonical import from_json, to_json
@@ -31,11 +31,13 @@ class Question:
     tool: str | None = None
     arguments: str | None = None
     at: float = 0.0
+    alone: bool = field(default=True, compare=False)
+    """Whether the run asks nothing else at present: then a reply need not say which question it is for."""
 
     @property
     def how(self) -> str:
-        """How it is replied to on the command line."""
-        run = self.run_id
+        """How it is replied to on the command line: commands that work as they stand here."""
+        run = self.run_id if self.alone else f"{self.run_id} --question {self.id[:8]}"
         if self.kind == "approval":
             return f"`callsheet approve {run}` makes the call, `callsheet deny {run} [REASON]` does not."
         if self.kind == "unknown":
@@ -57,11 +59,12 @@ def questions_of(envelopes: Sequence[Envelope]) -> tuple[Question, ...]:
     """The open questions of a run, in the order in which they were asked."""
     answered = {envelope.reply_to for envelope in envelopes if answers(envelope)}
     open_turns = {e.id for e in envelopes if e.kind == "ask" and e.id not in answered}
-    return tuple(
+    found = tuple(
         _question(e)
         for e in envelopes
         if is_question(e) and e.id in open_turns and (not e.cause or e.cause in open_turns)
     )
+    return found if len(found) < 2 else tuple(replace(question, alone=False) for question in found)
 
 
 def _question(ask: Envelope) -> Question:

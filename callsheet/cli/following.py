@@ -115,8 +115,6 @@ def print_questions(questions: Sequence[Question], crew: str) -> None:
             arguments = one_line(question.arguments or "", ARGUMENTS_WIDTH)
             screen.print(f"  the call: {printable(question.tool)} {arguments}")
         screen.print(f"  {printable(question.how)}")
-        if len(questions) > 1:
-            screen.print(f"  It is one of {len(questions)} questions: add --question {question.id[:8]}")
 
 
 def trace_text(result: Result, settings: Settings) -> str:

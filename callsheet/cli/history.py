@@ -44,13 +44,14 @@ def runs(
         raise UsageError(f"there is no status {status!r}", hint=f"It is one of {', '.join(STATUSES)}.")
     with reading(settings_of(home=home)) as journal:
         found = [] if journal is None else journal.runs(limit=limit, status=status, crew=crew)
-    listed = [run_data(record) for record in found]
+        left = set() if journal is None else {record.run_id for record in found if is_left(journal, record)}
+    listed = [{**run_data(record), "cut_off": record.run_id in left} for record in found]
     if as_json:
         print_json(listed)
         return
     rows = [
         (
-            run["run_id"], run["crew"], run["status"], when(run["started"]), seconds(run["elapsed_s"]),
+            run["run_id"], run["crew"], "cut off" if run["cut_off"] else run["status"], when(run["started"]), seconds(run["elapsed_s"]),
             cost_of(run["usage"]), one_line(shown_text(run["input"]), 60),
         )
         for run in listed
@@ -75,9 +76,9 @@ def show(
     with reading(settings_of(home=home)) as journal:
         record, envelopes, steps = past_of(journal, run)
         assert journal is not None
-        left = record.status == "running" and not journal.owner_alive(record.owner)
+        left = is_left(journal, record)
     if as_json:
-        print_json(show_data(run_data(record), envelopes, steps))
+        print_json(show_data({**run_data(record), "cut_off": left}, envelopes, steps))
     else:
         show_run(record, run_data(record), envelopes, steps, full=full, left=left)
 
@@ -88,6 +89,15 @@ def past_of(journal: Journal | None, wanted: str) -> tuple[RunRecord, list[Envel
     assert journal is not None
     # In this order, so that the steps that led to a message are there too.
     return record, journal.envelopes(record.run_id), journal.steps(record.run_id)
+
+
+def is_left(journal: Journal, record: RunRecord) -> bool:
+    """Whether the run was cut off: it goes on by its status, and no process works on it."""
+    if record.status != "running" or journal.owner_alive(record.owner):
+        return False
+    # Whoever works on it may have ended it, or another taken it up, since the record was read.
+    latest = journal.run(record.run_id)
+    return latest is not None and (latest.status, latest.owner) == (record.status, record.owner)
 
 
 def find_run(journal: Journal | None, wanted: str) -> RunRecord:

@@ -213,26 +213,31 @@ def _phoenix_text(phoenix: dict[str, Any] | None) -> str:
 def _journal(settings: Settings) -> dict[str, Any]:
     path = journal_path(settings)
     if path is None:
-        return {"place": "a database server", "bytes": None, "running": _running(settings)}
+        return {"place": "a database server", "bytes": None, **_unended(settings)}
     if not path.exists():
-        return {"place": str(path), "bytes": 0, "running": 0}
+        return {"place": str(path), "bytes": 0, "running": 0, "waiting": 0}
     size = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
-    return {"place": str(path), "bytes": size, "running": _running(settings)}
+    return {"place": str(path), "bytes": size, **_unended(settings)}
 
 
-def _running(settings: Settings) -> int | None:
-    """How many runs are under way, or seem to be; None if the journal cannot be read."""
+def _unended(settings: Settings) -> dict[str, int | None]:
+    """How many runs are under way, or seem to be, and how many wait; None if the journal cannot be read."""
+    states = ("running", "waiting")
     try:
         with reading(settings) as journal:
-            return 0 if journal is None else len(journal.runs(status="running", limit=1000))
+            return {
+                state: 0 if journal is None else len(journal.runs(status=state, limit=1000))
+                for state in states
+            }
     except InfrastructureError:
-        return None
+        return dict.fromkeys(states)
 
 
 def _journal_text(journal: dict[str, Any]) -> str:
     size = "" if journal["bytes"] is None else f", {journal['bytes']:,} bytes"
-    count = journal["running"]
-    return f"{journal['place']}{size}, " + ("cannot be read" if count is None else f"{count} runs not ended")
+    running, waiting = journal["running"], journal["waiting"]
+    runs = "cannot be read" if running is None else f"runs: {running} running, {waiting} waiting"
+    return f"{journal['place']}{size}, {runs}"
 
 
 def _spool(folder: Path) -> dict[str, int]:

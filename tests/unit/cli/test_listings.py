@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import Callsheet
+from tests.unit.cli.past import journal_of, left_run
 
 
 @pytest.mark.parametrize("command", ["runs", "crews", "models", "tools", "roles", "status"])
@@ -77,6 +78,27 @@ def test_a_run_id_must_be_known_and_unambiguous(callsheet: Callsheet, documents:
     assert ambiguous.status == 2
     assert all(run_id in ambiguous.err for run_id in ids)
     assert "`callsheet runs`" in callsheet("show", "zzz").err
+
+
+def test_a_run_that_nobody_works_on_is_listed_as_cut_off(callsheet: Callsheet, home: Path) -> None:
+    record = left_run(home, owner="inline-1-x")
+    row = callsheet("runs").out.splitlines()[1]
+    assert "cut off" in row
+    assert "running" not in row
+    for told in (callsheet("runs", "--json").data[0], callsheet("show", record.run_id, "--json").data):
+        assert (told["status"], told["cut_off"]) == ("running", True)
+    with journal_of(home, owner="inline-1-x"):
+        assert "cut off" not in callsheet("runs").out
+        assert callsheet("runs", "--json").data[0]["cut_off"] is False
+
+
+def test_the_status_tells_how_many_runs_are_under_way_and_how_many_wait(
+    callsheet: Callsheet, home: Path
+) -> None:
+    left_run(home, status="waiting", owner="")
+    assert "0 running, 1 waiting" in callsheet("status").out
+    journal = callsheet("status", "--json").data["journal"]
+    assert (journal["running"], journal["waiting"]) == (0, 1)
 
 
 def test_an_unknown_status_is_refused(callsheet: Callsheet) -> None:

@@ -60,7 +60,9 @@ def test_a_reply_that_is_no_choice_changes_nothing(callsheet: Callsheet) -> None
 def test_of_several_questions_each_is_replied_to_by_its_id(callsheet: Callsheet) -> None:
     asked = begin(callsheet, ASKING, "both")
     run, questions = asked.data["run_id"], {q["question"]: q["id"] for q in asked.data["questions"]}
-    assert all(f"--question {id_[:8]}" in asked.err for id_ in questions.values())
+    for told in (asked.err, callsheet("show", run).out):
+        for id_ in questions.values():
+            assert f"`callsheet reply {run} --question {id_[:8]} TEXT`" in told
     unclear = callsheet("reply", run, "red")
     assert unclear.status == 2
     assert "--question" in unclear.err
