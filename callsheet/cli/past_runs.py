@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from callsheet.cli.choosing import check_models
 from callsheet.cli.journals import reading
 from callsheet.cli.screen import notice
-from callsheet.core.errors import CallsheetError, UsageError, WaitingError
+from callsheet.core.errors import CallsheetError, RunTakenError, UsageError, WaitingError
 
 DYING_S = 5.0
 """How long a Ray whose driver was killed may take to end (1.7 s were measured)."""
@@ -175,6 +175,24 @@ class Reply:
 NO_REPLY = Reply()
 
 
+def _check_free(record: RunRecord, settings: Settings) -> None:
+    """Raise RunTakenError if another has taken the run up since this record was read, as one of two does."""
+    with reading(settings) as journal:
+        latest = None if journal is None else journal.run(record.run_id)
+        if journal is None or latest is None or latest.owner in ("", record.owner):
+            return
+        if journal.owner_alive(latest.owner):
+            raise taken(record.run_id)
+
+
+def taken(run_id: str, *, reply: bool = False) -> RunTakenError:
+    """That another process works on the run: told before anything is started, or said to be going on."""
+    hint = f"`callsheet watch {run_id}` shows what it does."
+    if reply:
+        hint = f"It has other work to do yet, and takes a reply once it waits. {hint}"
+    return RunTakenError(f"run {run_id} is being worked on by another process", run_id=run_id, hint=hint)
+
+
 def restart_run(
     record: RunRecord,
     crews: PastCrews,
@@ -197,6 +215,8 @@ def restart_run(
     check_models(recorded_options(record).get("model"), settings, found, inline=inline)
     changes: dict[str, Any] = dict(limits)
     changed = replace(Limits.from_dict(from_json(record.limits)), **changes) if changes else None
+    if inline or said == NO_REPLY:  # a coordinator on Ray takes replies while it works on the run
+        _check_free(record, settings)
     notice(f"going on with run {record.run_id} of {record.crew}")
     run = found.restart(
         record.run_id, host="inline" if inline else "ray", settings=settings, progress=notice, watch=watch,

@@ -23,10 +23,11 @@ from callsheet.cli.past_runs import (
     past_result,
     past_run,
     restart_run,
+    taken,
 )
 from callsheet.cli.screen import notice, print_json
 from callsheet.cli.streams import only_answers
-from callsheet.core.errors import RunTakenError, UsageError
+from callsheet.core.errors import UsageError
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord
@@ -191,7 +192,7 @@ def _go_on(
     from callsheet.cli.conversation import Conversation
     from callsheet.crews.system import ray_address
 
-    record, envelopes, steps, taken = past_run(settings, wanted)
+    record, envelopes, steps, held = past_run(settings, wanted)
     conversation = Conversation(record.crew)
     conversation.remember(steps)
     here = made_inline(record) if inline is None else inline
@@ -205,8 +206,8 @@ def _go_on(
         past = past_result(record, envelopes, steps, settings)
         return finish(past, conversation.models, settings, as_json=as_json)
     # On a cluster its coordinator knows best; elsewhere nobody needs to start anything to be refused.
-    if taken and (here or ray_address(settings) is None) and not let_go(settings, record):
-        raise _taken(record, reply=said is not None)
+    if held and (here or ray_address(settings) is None) and not let_go(settings, record):
+        raise taken(record.run_id, reply=said is not None)
     run = restart_run(
         record, PastCrews(settings, crew), settings, inline=here, limits=limits, said=said or NO_REPLY
     )
@@ -221,15 +222,6 @@ def _checked(said: Reply, record: RunRecord, envelopes: list[Envelope]) -> Reply
     question = find_question(questions_of(envelopes), record.run_id, said.question)
     reply_body(question, said.reply, said.approve)
     return replace(said, question=question.id)
-
-
-def _taken(record: RunRecord, *, reply: bool) -> RunTakenError:
-    hint = f"`callsheet watch {record.run_id}` shows what it does."
-    if reply:
-        hint = f"It has other work to do yet, and takes a reply once it waits. {hint}"
-    return RunTakenError(
-        f"run {record.run_id} is being worked on by another process", run_id=record.run_id, hint=hint
-    )
 
 
 def _is_inline(inline: bool, address: str | None) -> bool | None:

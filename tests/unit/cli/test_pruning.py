@@ -20,6 +20,10 @@ def test_runs_that_ended_before_go_and_others_stay(callsheet: Callsheet, home: P
     would = callsheet("runs", "prune", "--older-than", "0s", "--dry-run", "--json").data
     assert would["runs"] == 1
     assert would["bytes"] > 0
+    failed = callsheet("runs", "--status", "failed", "--json").data[0]["run_id"]
+    assert would["run_ids"] == [failed]
+    listed = callsheet("runs", "prune", "--older-than", "0s", "--dry-run")
+    assert [line.split()[:3] for line in listed.out.splitlines()[1:]] == [[failed, "failing", "failed"]]
     assert len(callsheet("runs", "--json").data) == 3
     assert callsheet("runs", "prune", "--older-than", "1h", "--json").data["runs"] == 0
     done = callsheet("runs", "prune", "--older-than", "0s")

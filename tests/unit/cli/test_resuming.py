@@ -280,6 +280,21 @@ def test_a_run_that_somebody_works_on_is_left_to_them(callsheet: Callsheet, home
         assert f"`callsheet watch {record.run_id}`" in ended.err
 
 
+def test_the_later_of_two_does_not_say_that_it_goes_on(callsheet: Callsheet, home: Path) -> None:
+    Path("crew.py").write_text(
+        "from callsheet.runtime.journal import Journal\n"
+        f"journal = Journal({str(home / 'journal.db')!r}, owner='inline-2-y')\n"
+        "journal.claim('1122-000000-aaaaaaaa', 'inline-2-y')  # while this one was still reading the crew\n"
+        f"{FAILING}"
+    )
+    record = left_run(home, source=source_of("crew.py", "failing"))
+    ended = callsheet("resume", record.run_id)
+    assert ended.status == 2
+    assert f"`callsheet watch {record.run_id}`" in ended.err
+    assert "going on" not in ended.err
+    assert "starting" not in ended.err
+
+
 def test_a_run_that_was_cut_off_goes_on(callsheet: Callsheet, home: Path) -> None:
     Path("crew.py").write_text(FAILING)
     Path("mended").touch()
