@@ -52,7 +52,8 @@ def runs(
     rows = [
         (
             run["run_id"], run["crew"], "cut off" if run["cut_off"] else run["status"],
-            when(run["started"]), seconds(run["elapsed_s"]), cost_of(run["usage"]), one_line(shown_text(run["input"]), 60),
+            when(run["started"]), seconds(run["elapsed_s"]), cost_of(run["usage"]),
+            one_line(shown_text(run["input"]), 60),
         )
         for run in listed
     ]  # fmt: skip

@@ -179,7 +179,7 @@ def _ray_text(ray: dict[str, Any] | None) -> str:
     lines = [f"{ray['address']} ({whose})"]
     for crew in ray["crews"]:
         pids = "; ".join(
-            f"{name} {', '.join(str(pid) for pid in numbers)}"
+            f"{crew.get('crew', crew['name']) if name == 'flow' else name} {', '.join(map(str, numbers))}"
             for name, numbers in crew["participants"].items()
         )
         lines.append(f"         crew {crew['name']} (pids: {pids})")

@@ -101,6 +101,15 @@ def test_the_status_tells_how_many_runs_are_under_way_and_how_many_wait(
     assert (journal["running"], journal["waiting"]) == (0, 1)
 
 
+def test_the_status_calls_a_flow_by_its_crews_name(
+    callsheet: Callsheet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = {"name": "night-desk", "crew": "desk", "participants": {"flow": [11], "clerk": [12, 13]}}
+    monkeypatch.setattr("callsheet.crews.loading.launched_crews", lambda settings: [launch])
+    monkeypatch.setenv("CALLSHEET_ADDRESS", "127.0.0.1:6379")
+    assert "crew night-desk (pids: desk 11; clerk 12, 13)" in callsheet("status").out
+
+
 def test_an_unknown_status_is_refused(callsheet: Callsheet) -> None:
     ended = callsheet("runs", "--status", "finished")
     assert ended.status == 2
