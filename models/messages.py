@@ -1,21 +1,23 @@
 """The conversation in a provider-neutral form: frozen parts, messages, requests and replies.
 
-Stdlib dataclasses, since they are on the path of every call; `MESSAGE` and `REPLY` are pydantic adapters
-for where they enter or leave (disk, providers). Every value survives pickle and JSON.
+Dataclasses of the standard library, cheap to pickle, since they are on the path of every call; `MESSAGE` and
+`REPLY` are pydantic adapters for where they enter or leave (disk, providers). Every value survives pickle and JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, TypeAdapter
+
+from callsheet.core.frozen import frozen
 
 VERSION = 1
 """Version of the stored form. 1: text, tool calls and results, thinking, opaque parts; images since 0.2."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Text:
     """Plain text."""
 
@@ -23,7 +25,7 @@ class Text:
     type: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Image:
     """A picture for the model to see: `data` in base64 (of `media_type`), or the `url` where it lies."""
 
@@ -33,7 +35,7 @@ class Image:
     type: Literal["image"] = "image"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ToolCall:
     """The model asks for a tool; `arguments` is the JSON text exactly as the model wrote it."""
 
@@ -43,7 +45,7 @@ class ToolCall:
     type: Literal["tool_call"] = "tool_call"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ToolResult:
     """What a tool call gave; `is_error` marks a message about what went wrong."""
 
@@ -54,7 +56,7 @@ class ToolResult:
     type: Literal["tool_result"] = "tool_result"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Thinking:
     """A model's reasoning, to be handed back as its provider demands (`signature`; `redacted` data)."""
 
@@ -64,7 +66,7 @@ class Thinking:
     type: Literal["thinking"] = "thinking"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Opaque:
     """A block that this version has no form for, carried as the provider's own JSON text."""
 
@@ -76,7 +78,7 @@ class Opaque:
 Part = Text | Image | ToolCall | ToolResult | Thinking | Opaque
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Message:
     """One message; `name` is the agent or person it came from, where that is known."""
 
@@ -116,7 +118,7 @@ def tool_results(*results: ToolResult) -> Message:
     return Message(role="tool", parts=results)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ToolSpec:
     """What a model is told of a tool; `schema` is the JSON Schema text of its arguments (an object)."""
 
@@ -125,7 +127,7 @@ class ToolSpec:
     schema: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OutputSpec:
     """The structured output wanted: a name and the JSON Schema text that the answer must fit."""
 
@@ -138,7 +140,7 @@ OutputMode = Literal["native", "tool", "prompt"]
 """How `output` is asked for: by the provider's own structured output, by a tool that must be called, or in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelRequest:
     """One model call, as an agent hands it to the gateway.
 
@@ -181,7 +183,7 @@ class ModelRequest:
     parent_span_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Usage:
     """Tokens of one or many calls. `input_tokens` includes the cached ones."""
 
@@ -196,7 +198,7 @@ Stop = Literal["end", "tool_calls", "length", "stop_sequence", "refusal", "conte
 """Why a model stopped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelReply:
     """What a model call gave; `cost_usd` is None where no price is known, never 0 for want of one."""
 
