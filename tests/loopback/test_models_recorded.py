@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import copy
 import contextlib
+import copy
 import json
 import struct
 from collections import Counter

@@ -256,7 +256,7 @@ async def test_an_error_of_the_model_ends_the_run_with_its_type_and_fields(bench
     result = await bench.run(one())
     assert isinstance(result.error, ModelRequestError)
     assert result.error.status == 400
-    assert result.error.hint.startswith("Shorten it. ")  # and then, how the run goes on
+    assert result.error.hint.startswith("Shorten it.")  # and then, how the run goes on
     assert result.status == "failed"
 
 
