@@ -225,7 +225,7 @@ async def test_when_the_coordinator_is_gone_for_good_whoever_waits_is_told(town:
     town.start()
     waiting = asyncio.get_running_loop().create_task(town.end())
     await turns()
-    town.client._lane._give_up(lanes.LaneDownError("no such actor", final=True))
+    town.client.lose("no such actor")
     with pytest.raises(ClusterError, match="the coordinator is gone: no such actor") as error:
         await waiting
     assert "callsheet runs" in error.value.hint
