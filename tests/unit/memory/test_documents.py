@@ -283,4 +283,4 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(data: st.DataObject)
     except Unreadable:
         pass
     else:
-        text.encode("utf-8")
+        assert text.encode("utf-8").decode("utf-8") == text

@@ -68,7 +68,8 @@ async def test_a_model_that_is_full_does_not_hold_up_another() -> None:
     await limits.reserve(A, run_id="r")
     waiting = [asyncio.create_task(limits.reserve(A, run_id="r")) for _ in range(5)]
     await settled()
-    await limits.reserve(B, run_id="r", deadline=time.time() + 5)
+    assert (await limits.reserve(B, run_id="r", deadline=time.time() + 5)).waited_for == ""
+    assert not any(task.done() for task in waiting)
     for task in waiting:
         task.cancel()
 
@@ -137,7 +138,7 @@ async def test_what_was_reserved_and_not_used_goes_to_the_next() -> None:
 async def test_a_call_that_was_not_sent_leaves_all_its_room() -> None:
     limits = ledger({A: {"requests_per_minute": 1}})
     limits.release(await limits.reserve(A))
-    await limits.reserve(A, deadline=time.time() + 5)
+    assert (await limits.reserve(A, deadline=time.time() + 5)).waited_for == ""
 
 
 async def test_a_failed_call_counts_as_a_request_but_its_tokens_do_not() -> None:
@@ -182,7 +183,7 @@ async def test_callers_that_go_leave_no_trace() -> None:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     limits.settle(first, Usage())
-    await limits.reserve(A, deadline=time.time() + 5)
+    assert (await limits.reserve(A, deadline=time.time() + 5)).waited_for == ""
 
 
 async def test_a_caller_that_goes_in_the_moment_it_is_let_in_gives_its_room_to_the_next() -> None:

@@ -64,8 +64,11 @@ async def test_a_call_waits_for_others_that_may_cost_less_than_they_reserved() -
     limits = ledger({"crew:helpdesk": {"usd_per_day": 1.0}})
     first = await limits.reserve(A, crew="helpdesk", usd=0.8)
     second = asyncio.create_task(limits.reserve(A, crew="helpdesk", usd=0.8))
+    await asyncio.sleep(0)
+    assert not second.done()
     limits.settle(first, Usage(input_tokens=1), 0.1)
     ticket = await second
+    assert ticket.state == "let in"
     limits.settle(ticket, Usage(input_tokens=1), 0.1)
 
 
@@ -82,14 +85,18 @@ async def test_a_call_without_a_known_price_has_no_part_in_a_budget_in_usd() -> 
     limits = ledger({"*": {"usd_per_day": 0.5}})
     ticket = await limits.reserve(A, usd=None)
     limits.settle(ticket, Usage(input_tokens=10), None)
-    await call(limits, 0.5)
+    await call(limits, 0.5)  # all of it is left
+    with pytest.raises(LimitError):
+        await call(limits, 0.01)
 
 
 async def test_a_call_that_was_not_sent_or_was_refused_costs_nothing() -> None:
     limits = ledger({"*": {"usd_per_day": 0.5}})
     limits.release(await limits.reserve(A, usd=0.5))
     limits.settle(await limits.reserve(A, usd=0.5), Usage())
-    await call(limits, 0.5)
+    await call(limits, 0.5)  # all of it is left
+    with pytest.raises(LimitError):
+        await call(limits, 0.01)
 
 
 async def test_a_call_that_nobody_knows_the_end_of_costs_the_most() -> None:
@@ -152,6 +159,7 @@ async def test_room_that_another_gateway_leaves_is_found(tmp_path: Path) -> None
     ticket = await one.reserve(A, usd=0.9)
     waiting = asyncio.create_task(call(other, 0.9))
     await asyncio.sleep(0)
+    assert not waiting.done()
     one.settle(ticket, Usage(input_tokens=1), 0.05)
     await asyncio.wait_for(waiting, 10)
     await one.close()
@@ -224,7 +232,7 @@ async def test_an_old_minute_is_forgotten(tmp_path: Path) -> None:
     await first.close()
     now += 70
     second = ledger({A: {"requests_per_minute": 1}}, tmp_path / "ledger.db", clock=lambda: now)
-    await second.reserve(A, deadline=time.time() + 5)
+    assert (await second.reserve(A, deadline=time.time() + 5)).waited_for == ""
     await second.close()
 
 

@@ -87,11 +87,13 @@ async def test_a_coordinator_that_is_away_keeps_no_process_alive() -> None:
     member.heard.clear()
     handover(member, leave_s=0.01).call_stuck("pay")
     await until(lambda: "end" in member.events)
+    assert member.events[0] == "hold"
 
     member = Member()
     member.fault = ServiceError("the lane is closed")
     handover(member).call_stuck("pay")
     await until(lambda: "end" in member.events)
+    assert member.events[0] == "hold"
 
 
 async def test_a_second_stuck_call_changes_nothing_and_any_thread_may_tell() -> None:

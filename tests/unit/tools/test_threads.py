@@ -292,6 +292,7 @@ async def test_an_idle_thread_keeps_nothing_alive(threads: ToolThreads) -> None:
     kept.append(weakref.ref(await threads.run(lambda thing: Big(), given)))
     del given
     await until(lambda: gc.collect() >= 0 and not any(ref() for ref in kept))
+    assert [ref() for ref in kept] == [None, None]
 
 
 async def test_what_a_function_raises_reaches_the_caller_also_stop_iteration(threads: ToolThreads) -> None:
@@ -392,8 +393,10 @@ async def test_work_that_swallows_its_cancellation_is_stuck(calls: StuckCalls) -
 
     await stopped(in_task(work(), "work", grace_s=0.01, calls=calls), begun.is_set)
     await until(lambda: calls.count() == 1)
+    assert calls.count() == 1
     end.set()
     await until(lambda: calls.count() == 0)
+    assert end.is_set()
 
 
 async def test_work_that_fails_while_it_is_cancelled_is_cancelled(calls: StuckCalls) -> None:
@@ -407,6 +410,7 @@ async def test_work_that_fails_while_it_is_cancelled_is_cancelled(calls: StuckCa
             raise ValueError("while cleaning up")
 
     await stopped(in_task(work(), "work", calls=calls), begun.is_set)
+    assert calls.count() == 0
 
 
 async def test_what_work_returns_or_raises_comes_through(calls: StuckCalls) -> None:
