@@ -111,17 +111,10 @@ def rebuild(
 
     With `parked` its turns are held by nobody and wait for what they asked, as those of a waiting run.
     """
-    asks: dict[str, Envelope] = {}
-    answered: set[str] = set()
-    messages = 0
-    for envelope in envelopes:
-        if envelope.kind == "ask":
-            asks[envelope.id] = envelope
-        elif answers(envelope):
-            answered.add(envelope.reply_to)
-        else:
-            continue  # an answer that was retired counts no more
-        messages += 1
+    # An answer that was retired counts no more.
+    kept = [envelope for envelope in envelopes if envelope.kind == "ask" or answers(envelope)]
+    asks = {envelope.id: envelope for envelope in kept if envelope.kind == "ask"}
+    answered = {envelope.reply_to for envelope in kept if envelope.kind != "ask"}
     usage = RunUsage()
     done: dict[str, set[tuple[str, int]]] = {}
     calls: dict[str, int] = {}
@@ -146,21 +139,20 @@ def rebuild(
             model_calls=calls.get(id_, 0),
             parked=parked and not is_question(ask),
         )
-        for id_, ask in asks.items()
-        if id_ not in answered and status not in ENDED
+        for id_, ask in open_asks(kept).items()
+        if status not in ENDED
     }
-    kept = {id_: turn for id_, turn in open_turns.items() if _is_awaited(id_, open_turns, root.id)}
     return RunState(
         run_id=root.run_id,
         status=status,
         root=root,
         limits=limits,
         turns=len(asks),
-        messages=messages,
+        messages=len(kept),
         usage=usage,
-        open=kept,
-        questions=sum(is_question(turn.envelope) for turn in kept.values()),
-        reserved=tuple(intent for intent in intents if intent.turn_id in kept),
+        open=open_turns,
+        questions=sum(is_question(turn.envelope) for turn in open_turns.values()),
+        reserved=tuple(intent for intent in intents if intent.turn_id in open_turns),
     )
 
 
@@ -216,10 +208,18 @@ def _error(reply: Envelope) -> Any:
     return error.get("type"), error.get("message")
 
 
-def _is_awaited(turn_id: str, turns: Mapping[str, OpenTurn], root_id: str) -> bool:
-    while turn_id != root_id:
-        turn = turns.get(turn_id)
-        if turn is None:
-            return False
-        turn_id = turn.envelope.cause
-    return True
+def open_asks(envelopes: Iterable[Envelope]) -> dict[str, Envelope]:
+    """The asks, questions to a person among them, whose answer somebody waits for: up to the run's own input.
+
+    One that has no answer because its asker, or who asked that, was over before is not open any more.
+    """
+    kept = list(envelopes)
+    answered = {envelope.reply_to for envelope in kept if answers(envelope)}
+    open_ = {e.id: e for e in kept if e.kind == "ask" and e.id not in answered}
+
+    def is_awaited(ask: Envelope | None) -> bool:
+        while ask is not None and ask.cause:
+            ask = open_.get(ask.cause)
+        return ask is not None
+
+    return {id_: ask for id_, ask in open_.items() if is_awaited(ask)}

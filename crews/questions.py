@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from callsheet.core.canonical import from_json, to_json
 from callsheet.core.errors import UsageError
-from callsheet.core.records import Envelope, answers, is_question
+from callsheet.core.records import Envelope, is_question
+from callsheet.core.state import open_asks
 
 Kind = Literal["question", "approval", "unknown"]
 """`question`: it wants a text. `approval`: whether a tool call may be made. `unknown`: a tool call was begun and
@@ -57,13 +58,7 @@ class Question:
 
 def questions_of(envelopes: Sequence[Envelope]) -> tuple[Question, ...]:
     """The open questions of a run, in the order in which they were asked."""
-    answered = {envelope.reply_to for envelope in envelopes if answers(envelope)}
-    open_turns = {e.id for e in envelopes if e.kind == "ask" and e.id not in answered}
-    found = tuple(
-        _question(e)
-        for e in envelopes
-        if is_question(e) and e.id in open_turns and (not e.cause or e.cause in open_turns)
-    )
+    found = tuple(_question(ask) for ask in open_asks(envelopes).values() if is_question(ask))
     return found if len(found) < 2 else tuple(replace(question, alone=False) for question in found)
 
 

@@ -16,10 +16,9 @@ from callsheet.core.records import (
     RunResumed,
     RunWaits,
     RunWoken,
-    answers,
     is_question,
 )
-from callsheet.core.state import RunState, failure, rebuild, without_calls
+from callsheet.core.state import RunState, failure, open_asks, rebuild, without_calls
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.protocol import ResumeRun, RunInfo
 
@@ -191,9 +190,8 @@ def check_question(run_id: str, question: str, open_questions: list[str]) -> Non
 
 
 def open_questions(envelopes: list[Envelope]) -> list[Envelope]:
-    """The questions to a person that nobody has answered."""
-    answered = {envelope.reply_to for envelope in envelopes if answers(envelope)}
-    return [e for e in envelopes if is_question(e) and e.id not in answered]
+    """The questions that wait for a person."""
+    return [ask for ask in open_asks(envelopes).values() if is_question(ask)]
 
 
 def _check_resumable(record: RunRecord, item: ResumeRun, envelopes: list[Envelope]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from callsheet.core.canonical import from_json
 from callsheet.core.errors import CallsheetError, UsageError, WaitingError
 from callsheet.core.limits import Limits
-from callsheet.core.records import PERSON, RunWaits
+from callsheet.core.records import PERSON, RunWaits, is_question
 from callsheet.runtime import lanes, upkeep
 from callsheet.runtime.turns import Turn
 from tests.unit.runtime import town as town_module
@@ -301,10 +301,44 @@ async def test_no_question_is_left_of_a_run_that_is_over(town: Town) -> None:
 
     await town.launch(flow=flow, echo=echo)
     assert output(await town.run()) == 1
+    asked = next(e for e in town.journal.envelopes("run-000001") if is_question(e))
     with pytest.raises(CallsheetError, match="is done"):
-        await town.resumed(reply=(town.question().id, YES))
+        await town.resumed(reply=(asked.id, YES))
 
 
 async def test_a_run_without_questions_never_waits(town: Town) -> None:
     await town.launch(flow=ask_echo, echo=echo)
     assert output(await town.run(1)) == 1
+
+
+async def test_a_question_whose_asker_is_over_is_open_no_more(town: Town) -> None:
+    async def desk(turn: Turn) -> Any:
+        asked = asyncio.ensure_future(turn.ask("boss", {"input": 1}))
+        answer = await turn.ask("echo", {"input": 2})
+        asked.cancel()
+        return answer
+
+    async def flow(turn: Turn) -> Any:
+        await turn.ask("desk", {"input": 0})
+        return await ask_person(turn)
+
+    asked = asyncio.Event()
+
+    async def echo_later(turn: Turn) -> Any:
+        await asked.wait()
+        return {"output": given(turn)}
+
+    await town.launch(flow=flow, desk=desk, boss=ask_person, echo=echo_later)
+    town.start()
+    await until(
+        lambda: any(e.receiver == PERSON for e in town.journal.envelopes("run-000001") if e.kind == "ask")
+    )
+    stale = next(e for e in town.journal.envelopes("run-000001") if e.kind == "ask" and e.receiver == PERSON)
+    asked.set()
+    question = await town.waiting()
+    assert question.id != stale.id
+    with pytest.raises(UsageError, match="no open question"):
+        await town.resumed(driver=town.driver("other terminal"), reply=(stale.id, YES))
+    assert town.record().status == "waiting"
+    end = await town.resumed(driver=town.driver("another one"), reply=(question.id, YES))
+    assert output(end) == "yes"
