@@ -219,4 +219,8 @@ def test_a_forked_child_sends_its_own_spans_and_not_its_parents(tmp_path: Path, 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert otlp.wait_for(lambda: len(otlp.names) == 2)
     tracing.shutdown(10.0)
-    assert otlp.names == {"parent": 1, "child": 1}
+    # The child may have died between its POST and the end of its claim on the spooled file: then its span
+    # comes a second time, from the parent, under the same id.
+    assert set(otlp.names) == {"parent", "child"}
+    assert otlp.names["parent"] == 1
+    assert len(otlp.span_ids) == 2
