@@ -224,7 +224,8 @@ def create_participant(
 def _create(cls: type, name: str, resources: dict[str, Any], get_if_exists: bool, *args: Any) -> Any:
     import ray
 
-    options = {"num_cpus": 0, **resources}
+    # Without Ray's own events a lane's call costs it a quarter less; our journal and spans tell more than they do.
+    options = {"num_cpus": 0, "enable_task_events": False, **resources}
     return (
         ray.remote(cls)
         .options(
