@@ -147,7 +147,7 @@ class Asking:
     async def _answer(self, request: ModelRequest, begins_again: Speech | None) -> ModelReply:
         """The gateway's answer; what it says meanwhile goes to who follows the run, where that is wanted."""
         gateway = self._turn.services["gateway"]
-        if not self._streams:
+        if not (self._streams or self._turn.info.listened):
             reply: ModelReply = await gateway(request)
             return reply
         speech = self._speech = begins_again or self._turn.speech()

@@ -15,7 +15,7 @@ from callsheet.crews.questions import find_question, questions_of, reply_body
 from callsheet.crews.run import Run
 from callsheet.crews.starting import changed_limits
 from callsheet.crews.system import HostName, Progress, System, trace_url
-from callsheet.runtime.protocol import ResumeRun
+from callsheet.runtime.protocol import ResumeRun, Watch
 from callsheet.settings import Settings
 
 
@@ -94,9 +94,10 @@ async def go_on(
     before = Limits.from_dict(from_json(record.limits))
     limits = options.limits_of(before)
     links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, run_id)
+    watched: Watch = "tokens" if from_json(record.options).get("stream") else "all"
     client.resume(
         ResumeRun(
-            run_id=run_id, launch=launch, reply=reply, source=source, watch="all" if options.watch else "end",
+            run_id=run_id, launch=launch, reply=reply, source=source, watch=watched if options.watch else "end",
             limits="" if limits == before else to_json(limits.to_dict()), since=record.since,
         )
     )  # fmt: skip

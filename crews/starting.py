@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from callsheet.agents.data import data_of, storable
-from callsheet.core.errors import DefinitionError, unknown_name
+from callsheet.core.errors import DefinitionError, UsageError, unknown_name
+from callsheet.core.ids import RUN_ID
 from callsheet.core.limits import Limits
 from callsheet.crews.cassettes import cassette_options, check_cassettes
 from callsheet.crews.run import Run
 from callsheet.crews.system import HostName, Progress, System, trace_url
 from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
 from callsheet.models.policy import AgentModel
+from callsheet.runtime.protocol import Watch
 from callsheet.settings import Settings
 
 
@@ -25,9 +27,11 @@ class RunKeywords(TypedDict, total=False):
     """The options of `Crew.run`, which says what each is."""
 
     host: HostName
+    run_id: str | None
     model: str | None
     session: str
     docs: Sequence[str | Path] | str | Path
+    collection: str
     folder: str | Path | None
     budget_usd: float | None
     budget_tokens: int | None
@@ -51,9 +55,11 @@ class StartKeywords(RunKeywords, total=False):
 class RunOptions:
     """Those of them that say how one run is to be done, checked."""
 
+    run_id: str | None = None
     model: str | None = None
     session: str = ""
     docs: Sequence[str | Path] | str | Path = ()
+    collection: str = ""
     folder: str | Path | None = None
     budget_usd: float | None = None
     budget_tokens: int | None = None
@@ -85,6 +91,7 @@ class RunOptions:
         if options.limits is not None and not isinstance(options.limits, Limits):
             raise DefinitionError(f"limits is {options.limits!r}", hint="Give Limits(…).")
         options.limits_of(Limits())
+        _check_names(options)
         check_cassettes(options.record, options.replay)
         return options
 
@@ -100,6 +107,17 @@ class RunOptions:
         """The paths in `docs`; one alone is a list of one."""
         docs = (self.docs,) if isinstance(self.docs, (str, Path)) else self.docs
         return tuple(str(path) for path in docs)
+
+
+def _check_names(options: RunOptions) -> None:
+    run_id = options.run_id
+    if run_id is not None and (not isinstance(run_id, str) or not RUN_ID.match(run_id)):
+        raise DefinitionError(
+            f"a run's id cannot be {run_id!r}",
+            hint="It has 6 to 64 lower-case letters, digits and dashes, and begins with no dash.",
+        )
+    if options.collection and options.paths:
+        raise DefinitionError("docs and a collection are both given", hint="Give one of them.")
 
 
 def changed_limits(limits: Limits, **changes: float | None) -> Limits:
@@ -153,9 +171,12 @@ async def begin(
 ) -> Run:
     """Begin a run of a crew that is launched on the system; `own` are the models that its agents name.
 
-    Raises UsageError for an input without JSON form, and for a cassette that cannot be used.
+    Raises UsageError for an input without JSON form, an id that a run has already, and a cassette that cannot be
+    used.
     """
     task = data_of(given)
+    if options.run_id is not None:
+        await _check_new(system, options.run_id)
     told: dict[str, Any] = {
         "model": options.model,
         "default_model": system.default_model(),
@@ -170,11 +191,24 @@ async def begin(
         progress("reading the documents")
         said = options.notices if options.notices is not None else []
         told["collection"] = await system.add_documents(options.paths, said)
+    elif options.collection:
+        told["collection"] = storable(options.collection)
     limits = options.limits_of(limits)
     record = system.record(
         crew, launch, task, limits=limits, session=storable(options.session), options=storable(told),
-        source=source,
+        source=source, run_id=options.run_id,
     )  # fmt: skip
     links = await asyncio.to_thread(trace_url, system.endpoint, system.settings.project, record.run_id)
-    system.host.client.start(record, limits, watch="all" if options.watch else "end")
+    watched: Watch = "tokens" if options.stream else "all"
+    system.host.client.start(record, limits, watch=watched if options.watch else "end")
     return Run(system.host.client, record, output, links)
+
+
+async def _check_new(system: System, run_id: str) -> None:
+    """Raises UsageError if there is such a run: its journal would be another's."""
+    record, _, _ = await system.host.client.query("run", run_id=run_id)
+    if record is not None:
+        raise UsageError(
+            f"there is a run {run_id} already, and it is {record.status}",
+            hint="`resume` goes on with it; a new run wants another id.",
+        )

@@ -14,12 +14,13 @@ from callsheet.core.events import CancelRequested, RunStarted
 from callsheet.core.records import is_question
 from callsheet.core.run_state import start
 from callsheet.runtime.active_runs import ActiveRuns
+from callsheet.runtime.audience import Audience
 from callsheet.runtime.group_commit import GroupCommit
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.lane_server import Port
 from callsheet.runtime.members import Members
 from callsheet.runtime.performing import Performer
-from callsheet.runtime.protocol import Refused, ResumeRun, StartRun
+from callsheet.runtime.protocol import Refused, ResumeRun, StartRun, Watch
 from callsheet.runtime.recovery import (
     ActiveRun,
     answer,
@@ -50,13 +51,14 @@ class Admission:
         members: Members,
         runs: ActiveRuns,
         performer: Performer,
+        audience: Audience,
         *,
         owner: str,
         clock: Callable[[], float],
         event: Callable[[str, Any], None],
     ) -> None:
         self._journal, self._commits, self._members = journal, commits, members
-        self._runs, self._performer = runs, performer
+        self._runs, self._performer, self._audience = runs, performer, audience
         self._owner, self._clock, self._event = owner, clock, event
         self._born = time.monotonic()
         self._early: dict[str, dict[str, tuple[Port, StartRun | ResumeRun, asyncio.TimerHandle]]] = {}
@@ -78,9 +80,9 @@ class Admission:
         # Only who talked to a predecessor can have begun the run with it.
         known = self._runs.find(run_id) if port.returning else self._runs.get(run_id)
         if known is not None:
-            self._performer.watch(known, port, item.watch)
+            self._audience.watch(known, port, item.watch)
             return
-        if self._runs.is_past(run_id) and self._performer.tell_end(port, run_id):
+        if self._runs.is_past(run_id) and self._audience.tell_end(port, run_id):
             return
         launch = item.record.launch
         if launch not in self._members.launches:
@@ -89,7 +91,7 @@ class Admission:
         state, commands = start(RunStarted(envelope=item.envelope, limits=item.limits))
         record = replace(item.record, owner=self._owner, since=item.record.started)
         run = ActiveRun(state=state, record=record, info=run_info(record, item.limits))
-        run.watchers[port.client] = item.watch
+        self._audience.join(run, port.client, item.watch)
         self._runs.add(run)
         self._commits.keep(record)
         self._commits.after(lambda: trace_message(item.envelope, run.info))
@@ -121,7 +123,9 @@ class Admission:
         if known is not None and known.state.status != "running":
             self.resume(port, item)  # it has just ended, or come to wait: when that is kept
             return
+        followers: dict[str, Watch] = {}
         if known is not None and known.record.launch not in self._members.launches:
+            followers = known.watchers
             self._runs.drop(known)  # its crew is gone, and another is there for it
             known = None
         if known is not None:
@@ -134,15 +138,16 @@ class Admission:
                     f"run {run_id} is going on already", run_id=run_id,
                     hint=f"`callsheet watch {run_id}` follows it.",
                 )  # fmt: skip
-            self._performer.watch(known, port, item.watch)
+            self._audience.watch(known, port, item.watch)
             if item.reply is not None:
                 self._event(run_id, answer(item, self._clock()))
             return
         past = again and self._runs.is_past(run_id) and await self._has_gone_on(item)
-        if past and self._performer.tell_end(port, run_id):
+        if past and self._audience.tell_end(port, run_id):
             return
         found = await self._commits.read(lambda: resume(self._journal, item, self._owner, self._clock()))
-        found.run.watchers[port.client] = item.watch
+        for client, wants in (followers | {port.client: item.watch}).items():
+            self._audience.join(found.run, client, wants)
         self._runs.add(found.run)
         self._commits.keep(found.keep)
         self._performer.perform(found.run, found.commands)

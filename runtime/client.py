@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from callsheet.core.errors import CallsheetError, ClusterError, InfrastructureError, WaitingError
 from callsheet.core.events import EndRun
@@ -27,6 +27,9 @@ from callsheet.runtime.protocol import (
     RunNews,
     Spoken,
     StartRun,
+    UnwatchRun,
+    Watch,
+    WatchRun,
 )
 from callsheet.runtime.upkeep import PING_S
 
@@ -51,7 +54,7 @@ class Client:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._asked: dict[int, tuple[int, Query]] = {}
         self._following: dict[str, asyncio.Queue[News | InfrastructureError | CallsheetError]] = {}
-        self._started: dict[str, tuple[int, StartRun | ResumeRun]] = {}
+        self._started: dict[str, tuple[int, StartRun | ResumeRun | WatchRun]] = {}
         self._seen: dict[str, set[tuple[object, ...]]] = {}
         self._pinging: asyncio.Task[None] | None = None
         self._lane = Lane(
@@ -96,7 +99,7 @@ class Client:
         if self._pinging is None:
             self._pinging = asyncio.get_running_loop().create_task(ping())
 
-    def start(self, record: RunRecord, limits: Limits, *, watch: Literal["end", "all"] = "end") -> None:
+    def start(self, record: RunRecord, limits: Limits, *, watch: Watch = "end") -> None:
         """Begin a run of the launched crew that `record.launch` names, with `record.input` as its message.
 
         Raises ClusterError when the coordinator is gone.
@@ -115,7 +118,17 @@ class Client:
             raise self._gone(self._lane.lost)
         self._follow(item.run_id, item)
 
-    def _follow(self, run_id: str, item: StartRun | ResumeRun) -> None:
+    def watch(self, run_id: str, *, tokens: bool = True) -> None:
+        """Follow a run that another client began: `follow` tells all of its past first, in no order.
+
+        `tokens`: what its models say, too. Raises ClusterError when the coordinator is gone; `follow` raises
+        RunTakenError where the coordinator does not work on the run, or this client did not keep up with it.
+        """
+        if self._lane.lost is not None:
+            raise self._gone(self._lane.lost)
+        self._follow(run_id, WatchRun(run_id=run_id, tokens=tokens))
+
+    def _follow(self, run_id: str, item: StartRun | ResumeRun | WatchRun) -> None:
         self._following[run_id] = asyncio.Queue()
         self._seen[run_id] = set()
         self._started[run_id] = self._lane.post(item), item
@@ -131,19 +144,23 @@ class Client:
         was refused with.
         """
         queue = self._following[run_id]
+        left = True
         try:
             while True:
                 news = await queue.get()
+                left = not isinstance(news, (EndRun, RunWaits, CallsheetError))
                 if isinstance(news, CallsheetError):
                     raise news
                 yield news
-                if isinstance(news, (EndRun, RunWaits)):
+                if not left:
                     return
         finally:
             # A generator that was left early ends late: the run may have another follower by then.
             if self._following.get(run_id) is queue:
                 del self._following[run_id]
-                self._started.pop(run_id, None)
+                _, item = self._started.pop(run_id)
+                if left and isinstance(item, WatchRun):
+                    self._lane.post(UnwatchRun(run_id=run_id))
                 self._seen.pop(run_id, None)
 
     async def end(self, run_id: str) -> EndRun:

@@ -31,6 +31,7 @@ from callsheet.core.events import (
 from callsheet.core.run_state import decide
 from callsheet.runtime.active_runs import ActiveRuns
 from callsheet.runtime.admission import Admission
+from callsheet.runtime.audience import Audience
 from callsheet.runtime.group_commit import GroupCommit
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.lane_server import LaneServer, Port
@@ -50,6 +51,8 @@ from callsheet.runtime.protocol import (
     Spoken,
     StartRun,
     TurnStopped,
+    UnwatchRun,
+    WatchRun,
 )
 from callsheet.runtime.queries import Queries
 from callsheet.runtime.recovery import ActiveRun
@@ -88,12 +91,13 @@ class Coordinator:
         self._members = Members()
         self._commits = GroupCommit(journal, self._tell_broken)
         self._runs = ActiveRuns(journal, self._commits, owner, clock, self._event)
+        self._audience = Audience(journal, self._commits, self._members, self._lanes)
         self._performer = Performer(
-            journal, self._commits, self._members, self._lanes, self._runs, clock,
+            journal, self._commits, self._members, self._audience, self._runs, clock,
             on_stop=lambda client: self._upkeep.told_to_stop(client),
         )  # fmt: skip
         self._admission = Admission(
-            journal, self._commits, self._members, self._runs, self._performer,
+            journal, self._commits, self._members, self._runs, self._performer, self._audience,
             owner=owner, clock=clock, event=self._event,
         )  # fmt: skip
         self._queries = Queries(journal, self._members, self._commits.read, self._stop_runs_of)
@@ -134,13 +138,19 @@ class Coordinator:
                 case Spoken(run_id=run_id):
                     run = self._runs.get(run_id)
                     if run is not None:
-                        self._performer.speak(run, item)
+                        self._audience.speak(run, item)
                 case StartRun():
                     self._upkeep.begin()
                     self._admission.start(port, item)
                 case ResumeRun():
                     self._upkeep.begin()
                     self._admission.resume(port, item)
+                case WatchRun(run_id=run_id):
+                    self._audience.welcome(self._runs.find(run_id), port, item)
+                case UnwatchRun(run_id=run_id):
+                    run = self._runs.get(run_id)
+                    if run is not None:
+                        self._audience.leave(run, port.client)
                 case Join():
                     self._join(port, item)
                 case Leaving(card=card):
@@ -240,7 +250,7 @@ class Coordinator:
 
     def _dismiss(self, launch: str) -> None:
         for client in self._members.clients_of(launch):
-            self._performer.push(client, Dismissed())
+            self._audience.push(client, Dismissed())
         self._members.remove_launch(launch)
 
     def _ask(self, port: Port, item: Query) -> None:

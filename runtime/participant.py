@@ -23,6 +23,7 @@ from callsheet.runtime.protocol import (
     JournalBroken,
     LaunchCard,
     Leaving,
+    Listening,
     ParkTurn,
     StepAnswered,
     StepGranted,
@@ -156,6 +157,10 @@ class Participant:
                 if held is not None:
                     self._patient.setdefault(turn_id, None)
                     self._moved(held[0])
+            case Listening(run_id=run_id, on=on):
+                for turn, _ in self._turns.values():
+                    if turn.info.run_id == run_id:
+                        turn.info = replace(turn.info, listened=on)
             case Dismissed():
                 self._on_dismissed()
             case JournalBroken():
@@ -170,6 +175,7 @@ class Participant:
             self._drop(given.envelope.id)  # of the time before the run was resumed
             held = None
         if held is not None:
+            held[0].info = given.info
             for step in given.steps:
                 held[0].told(step)
             return

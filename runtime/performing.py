@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from callsheet.core.events import (
     CancelTurn,
@@ -25,14 +24,12 @@ from callsheet.core.events import (
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunWaits
 from callsheet.runtime.active_runs import ActiveRuns
+from callsheet.runtime.audience import Audience
 from callsheet.runtime.group_commit import GroupCommit
-from callsheet.runtime.journal import Journal, end_of
-from callsheet.runtime.lane_server import LaneServer, Port
+from callsheet.runtime.journal import Journal
 from callsheet.runtime.members import Members
 from callsheet.runtime.protocol import (
     ParkTurn,
-    RunNews,
-    Spoken,
     StepAnswered,
     StepGranted,
     TurnGiven,
@@ -53,14 +50,14 @@ class Performer:
         journal: Journal,
         commits: GroupCommit,
         members: Members,
-        lanes: LaneServer,
+        audience: Audience,
         runs: ActiveRuns,
         clock: Callable[[], float] = time.time,
         on_stop: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._on_stop = on_stop
-        self._journal, self._commits, self._members, self._lanes = journal, commits, members, lanes
-        self._runs, self._clock = runs, clock
+        self._journal, self._commits, self._members = journal, commits, members
+        self._audience, self._runs, self._clock = audience, runs, clock
 
     def perform(self, run: ActiveRun, commands: Sequence[Command]) -> None:
         """Carry out what was decided about a run."""
@@ -68,11 +65,11 @@ class Performer:
             match command:
                 case KeepEnvelope(envelope=envelope):
                     self._commits.keep(envelope)
-                    self.tell(run, envelope)
+                    self._audience.tell(run, envelope)
                 case KeepStep(step=step):
                     self._commits.keep(step)
                     if step.state != "intent":
-                        self.tell(run, step)
+                        self._audience.tell(run, step)
                 case Deliver(envelope=envelope):
                     self._commits.after(partial(self.give, run, envelope))
                 case DeliverAgain(turn_id=turn_id):
@@ -109,7 +106,7 @@ class Performer:
         """Hand a turn to whose it is; who is not there gets it when it joins."""
         client = self._members.taker(run.info.launch, envelope.receiver, envelope.id)
         if client is not None:
-            self.push(client, TurnGiven(envelope=envelope, info=run.info, steps=steps))
+            self._audience.push(client, TurnGiven(envelope=envelope, info=run.info, steps=steps))
 
     async def give_again(self, turn_id: str, run_id: str) -> None:
         """Hand out an open turn again, with all that it has recorded."""
@@ -123,28 +120,7 @@ class Performer:
         """Send something to whoever has a turn."""
         client = self._members.taker(run.info.launch, receiver, turn_id)
         if client is not None:
-            self._commits.after(partial(self.push, client, item))
-
-    def tell(self, run: ActiveRun, record: Any) -> None:
-        """Tell those who follow a run what is kept of it."""
-        for client, wants in run.watchers.items():
-            if wants == "all":
-                news = RunNews(run_id=run.state.run_id, record=record)
-                self._commits.after(partial(self.push, client, news))
-
-    def speak(self, run: ActiveRun, item: Spoken) -> None:
-        """Hand on what a model says. A reader that is slow gets it in larger parts, and delays nobody."""
-        for client, wants in run.watchers.items():
-            port = self._lanes.ports.get(client)
-            if wants != "all" or port is None:
-                continue
-            last = port.outbox[-1] if port.outbox else None
-            said = last.record if isinstance(last, RunNews) else None
-            if isinstance(said, Spoken) and said.turn_id == item.turn_id and not item.anew:
-                together = replace(said, text=said.text + item.text)
-                port.outbox[-1] = RunNews(run_id=item.run_id, record=together)
-            else:
-                port.push(RunNews(run_id=item.run_id, record=item))
+            self._commits.after(partial(self._audience.push, client, item))
 
     def _let_wait(self, run: ActiveRun, usage: RunUsage) -> None:
         """Nothing of it is held any more but what is in the journal."""
@@ -163,39 +139,6 @@ class Performer:
 
         def tell() -> None:
             self._runs.drop(run)
-            for client in run.watchers:
-                self.push(client, RunNews(run_id=last.run_id, record=last))
+            self._audience.tell_last(run, last)
 
         self._commits.after(tell)
-
-    def push(self, client: str, item: Any) -> None:
-        """Send something to a client, if it is there."""
-        port = self._lanes.ports.get(client)
-        if port is not None:
-            port.push(item)
-
-    def watch(self, run: ActiveRun, port: Port, watch: Literal["end", "all"]) -> None:
-        """Tell a client of a run that is going on; of all that it may have missed, too."""
-        run_id = run.record.run_id
-        run.watchers[port.client] = watch
-
-        async def catch_up() -> None:
-            def read() -> list[Any]:
-                done = [step for step in self._journal.steps(run_id) if step.state != "intent"]
-                return [*self._journal.envelopes(run_id), *done]
-
-            for record in await self._commits.read(read):
-                port.push(RunNews(run_id=run_id, record=record))
-
-        if watch == "all":
-            self._commits.after(catch_up)
-
-    def tell_end(self, port: Port, run_id: str) -> bool:
-        """Tell a client that missed it how its run ended; False if that is not known after all."""
-        kept = self._commits.read_now(lambda: self._journal.run(run_id))
-        if kept is not None and kept.ended is not None:
-            port.push(RunNews(run_id=run_id, record=end_of(kept)))
-        elif kept is not None and kept.status == "waiting":
-            end = end_of(kept)
-            port.push(RunNews(run_id=run_id, record=RunWaits(run_id=run_id, usage=end.usage, at=end.at)))
-        return kept is not None

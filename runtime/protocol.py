@@ -9,6 +9,9 @@ from callsheet.core.frozen import frozen
 from callsheet.core.limits import Limits
 from callsheet.core.records import Envelope, RunRecord, RunWaits, Step
 
+Watch = Literal["end", "all", "tokens"]
+"""What a client wants to hear of a run: its end, all that is kept of it, or also what models say meanwhile."""
+
 FLOW = "flow"
 """The name of a crew's flow among its participants."""
 
@@ -27,6 +30,8 @@ class RunInfo:
     """Unix time (s) at which the run's work is stopped."""
     since: float = 0.0
     """When the present stretch of work began: a run that was resumed takes its failed turns again."""
+    listened: bool = False
+    """Whether somebody reads along what models say: then they are asked to answer in parts."""
 
 
 # --- to the coordinator ------------------------------------------------------------------------------
@@ -91,12 +96,12 @@ class Ping:
 
 @frozen
 class StartRun:
-    """Begin a run; `watch` says what of it the sender wants to hear: its end, or everything."""
+    """Begin a run; `watch` says what of it the sender wants to hear."""
 
     record: RunRecord
     envelope: Envelope
     limits: Limits
-    watch: Literal["end", "all"] = "end"
+    watch: Watch = "end"
 
 
 @frozen
@@ -114,9 +119,28 @@ class ResumeRun:
     options: str = ""
     source: str = ""
     reply: tuple[str, str] | None = None
-    watch: Literal["end", "all"] = "end"
+    watch: Watch = "end"
     since: float | None = None
     again: bool = False
+
+
+@frozen
+class WatchRun:
+    """Follow a run that somebody else began: all that is kept of it so far, then what comes, until it ends or waits.
+
+    With `tokens` its models are asked to answer in parts, from their next call on. Refused by a coordinator that
+    does not work on the run.
+    """
+
+    run_id: str
+    tokens: bool = True
+
+
+@frozen
+class UnwatchRun:
+    """Follow it no longer."""
+
+    run_id: str
 
 
 @frozen
@@ -173,6 +197,14 @@ class ParkTurn:
     """Let go of a turn as soon as it only waits: a person has to say something first."""
 
     turn_id: str
+
+
+@frozen
+class Listening:
+    """Somebody reads along what models say in a run's turns, or nobody does any more: from their next call on."""
+
+    run_id: str
+    on: bool
 
 
 @frozen

@@ -20,7 +20,7 @@ from callsheet.core.records import (
 )
 from callsheet.core.state import RunState, failure, open_asks, rebuild, without_calls
 from callsheet.runtime.journal import Journal
-from callsheet.runtime.protocol import ResumeRun, RunInfo
+from callsheet.runtime.protocol import ResumeRun, RunInfo, Watch
 
 SOONEST_S = 0.001
 """How much later than the one before a stretch of work begins at least, whatever the clock says."""
@@ -33,7 +33,7 @@ class ActiveRun:
     state: RunState
     record: RunRecord
     info: RunInfo
-    watchers: dict[str, str] = field(default_factory=dict)
+    watchers: dict[str, Watch] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
     deaths: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By turn: how often its process died since the turn last recorded a step, and how many it had then."""
