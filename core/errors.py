@@ -6,6 +6,7 @@ CallsheetError
 │   ├── CrewFileError              a crew file cannot be read, does not parse, or holds no crew
 │   ├── DefinitionError            an agent, crew, tool or flow is put together wrongly
 │   ├── DocumentError              a document cannot be read
+│   ├── SuiteError                 a suite of cases cannot be read, or is put together wrongly
 │   ├── RunTakenError              somebody works on the run already
 │   └── SettingsError              a setting or environment variable is wrong
 ├── RunError                       a run, or a part of it, failed (exit status 1)
@@ -124,6 +125,12 @@ class DefinitionError(UsageError):
 
 class DocumentError(UsageError):
     """A document cannot be read."""
+
+    path: str = ""
+
+
+class SuiteError(UsageError):
+    """A suite of cases cannot be read, or is put together wrongly."""
 
     path: str = ""
 

@@ -120,13 +120,13 @@ class Loaded:
 
     def at(self, name: str) -> Crew:
         """The crew in the variable of that name; without a name, the only one. Raises CrewFileError."""
-        return self._ready(_pick(self._module, self._crews, name, self._shown))
+        return self.ready(_pick(self._module, self._crews, name, self._shown))
 
     def called(self, name: str) -> Crew:
         """The crew whose own name that is, whatever variable holds it. Raises CrewFileError."""
         found = list({id(crew): crew for crew in self._crews.values() if crew.name == name}.values())
         if len(found) == 1:
-            return self._ready(found[0])
+            return self.ready(found[0])
         if found:
             raise CrewFileError(
                 f"{self._shown} has {len(found)} crews called {name!r}", path=self._shown,
@@ -140,7 +140,13 @@ class Loaded:
             f"crew = Crew({name!r}, …).",
         )  # fmt: skip
 
-    def _ready(self, crew: Crew) -> Crew:
+    @property
+    def module(self) -> ModuleType:
+        """The module itself, for what else may be in it."""
+        return self._module
+
+    def ready(self, crew: Crew) -> Crew:
+        """The crew, with what it takes to run it in other processes."""
         if self._path is not None:
             crew.folder = self._path.parent
             crew.modules = (self._module.__name__, *_beside(self._path.parent))

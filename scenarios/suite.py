@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from callsheet.core.canonical import digest, to_json
@@ -15,6 +17,10 @@ from callsheet.scenarios.scorers import Scorer, make_scorer
 
 if TYPE_CHECKING:
     from callsheet.crews import Crew
+
+
+DEFAULT_SCORERS = ("exact",)
+"""What judges where nothing else is named."""
 
 
 class Suite:
@@ -29,7 +35,7 @@ class Suite:
         self,
         name: str,
         cases: Iterable[Case],
-        scorers: Sequence[Any] = ("exact",),
+        scorers: Sequence[Any] = DEFAULT_SCORERS,
         *,
         limits: Limits | None = None,
         documents: Sequence[str | Path] = (),
@@ -48,7 +54,7 @@ class Suite:
             )
         self.scorers: tuple[Scorer, ...] = tuple(make_scorer(spec) for spec in scorers)
         self.limits = limits
-        self.folder = Path.cwd() if folder is None else Path(folder)
+        self.folder = _folder_of(inspect.currentframe()) if folder is None else Path(folder)
         self.documents: tuple[Path, ...] = tuple(self.folder / path for path in documents)
         self.crew = crew
         self.description = description
@@ -72,8 +78,15 @@ class Suite:
             if wanted not in known:
                 raise unknown_name(f"case of suite {self.name!r}", wanted, tuple(known))
         cases = self.cases if ids is None else tuple(known[wanted] for wanted in dict.fromkeys(ids))
+        return self._changed(cases[:limit], self.scorers)
+
+    def with_scorers(self, scorers: Sequence[Any]) -> Suite:
+        """The suite judged by these scorers instead of its own."""
+        return self._changed(self.cases, scorers)
+
+    def _changed(self, cases: Iterable[Case], scorers: Sequence[Any]) -> Suite:
         return Suite(
-            self.name, cases[:limit], self.scorers, limits=self.limits, documents=self.documents,
+            self.name, cases, scorers, limits=self.limits, documents=self.documents,
             folder=self.folder, crew=self.crew, description=self.description,
         )  # fmt: skip
 
@@ -115,3 +128,10 @@ class Suite:
                 f"suite {self.name!r}: {path}, one of {what}, is not there",
                 hint=f"Paths begin at {self.folder}.",
             )
+
+
+def _folder_of(frame: FrameType | None) -> Path:
+    """The folder of the file that calls; the working folder in a notebook or the like."""
+    caller = None if frame is None else frame.f_back
+    file = None if caller is None else caller.f_globals.get("__file__")
+    return Path(file).absolute().parent if isinstance(file, str) else Path.cwd()
