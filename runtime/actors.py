@@ -30,6 +30,7 @@ from callsheet.runtime.handover import Handover
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.lanes import LaneDownError
+from callsheet.runtime.local_calls import CallLostError, LocalConnection, LocalServer
 from callsheet.runtime.participant import Participant
 from callsheet.runtime.protocol import LaunchCard
 from callsheet.runtime.services import Caller, Service
@@ -44,23 +45,50 @@ ON_THE_HEAD = {"resources": {"node:__internal_head__": 0.001}}
 
 
 class ActorTransport:
-    """Carries a lane's calls to an actor, also to its successors: it is found again by its name."""
+    """Carries a lane's calls to an actor, also to its successors: it is found again by its name.
+
+    On the machine of the actor they go over a socket (see `callsheet.runtime.local_calls`), else through Ray.
+    """
 
     def __init__(self, name: str, handle: Any) -> None:
         self._name, self._handle = name, handle
+        self._connection: LocalConnection | None = None
+        self._asked = False
+        self._connecting = asyncio.Lock()
 
     async def __call__(self, data: bytes) -> bytes:
         """One call. Raises LaneDownError while the actor is away, a final one when it is gone."""
         from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
         try:
+            if not self._asked:
+                async with self._connecting:
+                    if not self._asked:
+                        self._connection = await self._connected()
+                        self._asked = True
+            if self._connection is not None:
+                return await self._connection.call(data)
             answer: bytes = await self._handle.exchange.remote(data)
-        except ActorUnavailableError as error:
+        except (CallLostError, ActorUnavailableError) as error:
+            self._asked, self._connection = False, None  # its successor listens elsewhere
             raise LaneDownError(f"{self._name} is away: {error}") from error
         except (ActorDiedError, RayActorError) as error:
+            self._asked, self._connection = False, None
             self._handle = await asyncio.to_thread(self._find_again, error)
             raise LaneDownError(f"{self._name} has died and is there again") from error
         return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _connected(self) -> LocalConnection | None:
+        import ray
+
+        node, address = await self._handle.address.remote()
+        here = ray.get_runtime_context().get_node_id()
+        return await LocalConnection.open(address) if node == here else None
 
     def _find_again(self, error: Exception) -> Any:
         import ray
@@ -75,6 +103,7 @@ class _Actor:
     """What every actor of ours can be told."""
 
     def __init__(self, config: HostConfig, label: str) -> None:
+        self._local: LocalServer | None = None
         for name in config.hidden:
             os.environ.pop(name, None)
         if config.tracing is not None:
@@ -87,6 +116,18 @@ class _Actor:
     async def ready(self) -> int:
         """Answers when the actor can work: its process id."""
         return os.getpid()
+
+    async def exchange(self, data: bytes) -> bytes:
+        """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
+        raise NotImplementedError
+
+    async def address(self) -> tuple[str, str]:
+        """On which node of the cluster this is, and where it listens for processes of the same machine."""
+        import ray
+
+        if self._local is None:
+            self._local = LocalServer(self.exchange)
+        return ray.get_runtime_context().get_node_id(), await self._local.address()
 
     async def flush(self, timeout_s: float = 2.0) -> bool:
         """Send the spans that are still here."""

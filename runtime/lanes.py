@@ -33,7 +33,9 @@ PAUSE_S = (0.05, 0.25)
 """How long a lane waits after a failure before it tries again: from, to."""
 
 Transport = Callable[[bytes], Awaitable[bytes]]
-"""Takes one call to the server and brings its answer. Raises LaneDownError when it cannot be reached."""
+"""Takes one call to the server and brings its answer. Raises LaneDownError when it cannot be reached.
+
+One that holds a connection has a `close()`, which the lane calls when it is closed."""
 
 
 class LaneDownError(Exception):
@@ -129,6 +131,8 @@ class Lane:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        if (hang_up := getattr(self._transport, "close", None)) is not None:
+            hang_up()
         self._fail_waiters("the lane is closed")
 
     # --- the pump ------------------------------------------------------------------------------------

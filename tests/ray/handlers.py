@@ -11,6 +11,7 @@ from typing import Any
 
 from callsheet.core.canonical import from_json
 from callsheet.core.limits import RunUsage
+from callsheet.runtime import local_calls
 from callsheet.runtime.host import ParticipantSpec
 from callsheet.runtime.turns import Turn
 
@@ -24,6 +25,16 @@ def given(turn: Turn) -> Any:
 def spec(name: str, handler: Handler, replicas: int = 1) -> ParticipantSpec:
     modules = (__name__, handler.__module__)
     return ParticipantSpec(name=name, factory=lambda: handler, replicas=replicas, modules=modules)
+
+
+def far_away(name: str, handler: Handler) -> ParticipantSpec:
+    """A participant that finds no other process on its machine: all its lanes go through Ray."""
+
+    def factory() -> Handler:
+        local_calls.SUPPORTED = False
+        return handler
+
+    return ParticipantSpec(name=name, factory=factory, modules=(__name__, handler.__module__))
 
 
 async def relay(turn: Turn) -> Any:
