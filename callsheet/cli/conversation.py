@@ -37,6 +37,7 @@ class Conversation:
         self._told, self._full = told, full
         self.shortened = False
         self.models: list[str] = []
+        self._speaking: str | None = None
 
     def remember(self, steps: Iterable[Step]) -> None:
         """Models that have answered before what is shown, by a run's recorded steps."""
@@ -50,6 +51,10 @@ class Conversation:
 
     def show(self, event: RunEvent, number: int | None = None, note: str = "") -> None:
         """Show one event, with its number where it has one, and what else is to be said of it."""
+        if event.kind == "tokens":
+            self._speak(event)
+            return
+        self._hush()
         who = self._name(event.sender)
         match event.kind:
             case "message":
@@ -68,6 +73,19 @@ class Conversation:
                 self._aside(f"{who} read the clock", number)
             case _:
                 pass  # the end, which the summary tells
+
+    def _speak(self, event: RunEvent) -> None:
+        """A part of what a model says: it goes on in its line, unless another has spoken, or it begins again."""
+        if event.name == "anew" or event.sender != self._speaking:
+            self._hush()
+            self._screen.print(f"{self._name(event.sender)} says: ", style="dim", end="")
+            self._speaking = event.sender
+        self._screen.print(printable(event.text).replace("\n", "\n    "), end="")
+
+    def _hush(self) -> None:
+        if self._speaking is not None:
+            self._screen.print()
+            self._speaking = None
 
     def _message(self, event: RunEvent, number: int | None, note: str) -> None:
         if event.receiver == "person" and not self._told:

@@ -1,4 +1,4 @@
-"""`watch`: follow a run from any terminal that reads its journal, whoever works on it."""
+"""`watch`: follow a run from any terminal, by its cluster where that can be reached, else by its journal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from callsheet.core.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from callsheet.core.records import Envelope, RunRecord, Step
+    from callsheet.crews.watching import Live
+    from callsheet.runtime.client import News
     from callsheet.runtime.journal import Journal
+    from callsheet.settings import Settings
 
 EVERY_S = 0.2
 """How often it is asked whether the journal has changed, which is cheap."""
@@ -37,8 +40,8 @@ def watch(
 ) -> int:
     """Follow a run live: what has been so far, then what comes, until it ends or waits.
 
-    It is read from the journal, so the run may be anybody's. Ctrl-C ends the watching and not the run. Exit
-    status as of `run`.
+    The run may be anybody's. Of one on a cluster it is also shown what its models say while they say it; any
+    other is read from the journal. Ctrl-C ends the watching and not the run. Exit status as of `run`.
     """
     from callsheet.cli.conversation import Conversation
     from callsheet.cli.history import find_run
@@ -49,7 +52,7 @@ def watch(
         record = find_run(journal, run)
         assert journal is not None
         conversation, lines, reader = Conversation(record.crew), EventLines(), EventReader()
-        follower = Follower(journal, record)
+        follower = Follower(journal, record, _live(journal, record, settings))
         try:
             for news in follower.news():
                 event = reader.read(news)
@@ -57,6 +60,8 @@ def watch(
         except KeyboardInterrupt:
             notice(f"run {record.run_id} goes on; `callsheet cancel {record.run_id}` stops it.")
             raise
+        finally:
+            follower.close()
         result = past_result(follower.record, follower.envelopes, follower.steps, settings)
     if json_lines:
         lines.end(result, follower.record.ended)
@@ -64,19 +69,35 @@ def watch(
     return finish(result, conversation.models, settings)
 
 
-class Follower:
-    """What a run's journal has of it, as it comes: `record`, `envelopes` and `steps` are the latest."""
+def _live(journal: Journal, record: RunRecord, settings: Settings) -> Live | None:
+    from callsheet.crews.watching import Live, can_be_live
 
-    def __init__(self, journal: Journal, record: RunRecord) -> None:
+    if record.status != "running" or not can_be_live(settings, record.owner):
+        return None
+    return Live(settings, record.run_id) if journal.owner_alive(record.owner) else None
+
+
+class Follower:
+    """What is kept of a run, as it comes: from its journal, until the cluster that works on it tells by itself.
+
+    At the end `record`, `envelopes` and `steps` are what the journal has of it.
+    """
+
+    def __init__(self, journal: Journal, record: RunRecord, live: Live | None = None) -> None:
         self.record = record
         self.envelopes: list[Envelope] = []
         self.steps: list[Step] = []
-        self._journal = journal
+        self._journal, self._live = journal, live
         self._seen: set[tuple[object, ...]] = set()
         self._alone_since: float | None = None
 
-    def news(self) -> Iterator[Envelope | Step]:
-        """Each message and finished step once, until the run ends or waits.
+    def close(self) -> None:
+        """Follow the run no longer."""
+        if self._live is not None:
+            self._live.close()
+
+    def news(self) -> Iterator[News]:
+        """Each message and finished step once, and on a cluster what models say, until the run ends or waits.
 
         Raises InfrastructureError for a run that goes on by its status, though nobody works on it.
         """
@@ -85,19 +106,47 @@ class Follower:
                 yield from self._read()
             if self.record.status != "running":
                 return
-            self._check_owner()
-            time.sleep(EVERY_S)
+            if self._live is None:
+                self._check_owner()
+                time.sleep(EVERY_S)
+            else:
+                yield from self._told(self._live)
+
+    def _told(self, live: Live) -> Iterator[News]:
+        """What the cluster tells, up to its last word if it is joined by now; else of a moment."""
+        while True:
+            news = live.get(EVERY_S)
+            if news is not None:
+                if self._is_news(news):
+                    yield news
+            elif live.over:
+                self._live = None
+                if live.error is not None:
+                    notice(f"the run is followed by its journal alone: {live.error.message}")
+                yield from self._read()
+                return
+            elif not live.joined:
+                return
+
+    def _is_news(self, news: News) -> bool:
+        from callsheet.core.records import Envelope, Step
+        from callsheet.runtime.protocol import Spoken
+
+        match news:
+            case Envelope():
+                return self._is_new_envelope(news)
+            case Step():
+                return self._is_new(news.turn_id, news.key, news.nth)
+            case _:
+                return isinstance(news, Spoken)  # how it ended, its record tells
 
     def _read(self) -> list[Envelope | Step]:
         # The record first: what belongs to a run that has ended is all there by then.
         self.record = self._journal.run(self.record.run_id) or self.record
         self.envelopes = self._journal.envelopes(self.record.run_id)
         self.steps = self._journal.steps(self.record.run_id)
-        # An answer that a resumed run has retired has another id from then on, and the same time.
         found: list[Envelope | Step] = [
-            envelope
-            for envelope in self.envelopes
-            if self._is_new(envelope.id.partition(".")[0], envelope.at)
+            envelope for envelope in self.envelopes if self._is_new_envelope(envelope)
         ]
         found += [
             step
@@ -105,6 +154,10 @@ class Follower:
             if step.state != "intent" and self._is_new(step.turn_id, step.key, step.nth)
         ]
         return sorted(found, key=_time)
+
+    def _is_new_envelope(self, envelope: Envelope) -> bool:
+        # An answer that a resumed run has retired has another id from then on, and the same time.
+        return self._is_new(envelope.id.partition(".")[0], envelope.at)
 
     def _is_new(self, *key: object) -> bool:
         if key in self._seen:
