@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-PACKAGES = ("ray", "sqlalchemy", "pydantic", "faiss-cpu", "openai", "anthropic")
+PACKAGES = ("ray", "sqlalchemy", "pydantic", "faiss-cpu", "openai", "anthropic", "aiohttp")
 
 
 def machine() -> dict[str, Any]:
@@ -33,3 +33,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         "max": round(max(values), 4),
         "n": len(values),
     }
+
+
+def load_average() -> float:
+    """How many processes wanted to run, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
