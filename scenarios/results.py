@@ -64,6 +64,8 @@ class Trial(BaseModel):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
+    known_usd: float = 0.0
+    """The known part of its cost, where that is not known whole; else the same."""
     judging_usd: float = 0.0
     elapsed_s: float = 0.0
     started: float = 0.0

@@ -1,0 +1,74 @@
+"""A bench's budget: each run gets a share of what nobody has spent or been given, and gives back the rest."""
+
+from __future__ import annotations
+
+import asyncio
+
+ROUNDING_USD = 1e-9
+"""What a sum of costs may be off by."""
+
+
+class BudgetSpentError(Exception):
+    """What is left of the budget is not enough for the run that asks, and no other run could give any back."""
+
+
+class Purse:
+    """The money of one bench, shared by as many runs at once as it has `hands`.
+
+    A run may spend what it was given and no more, so that all together never spend more than the budget. One that
+    its share has stopped asks again, for more than that (`above`): it gets more once others have given back what
+    they did not need. First come, first served. For one event loop.
+    """
+
+    def __init__(self, budget_usd: float | None, spent_usd: float = 0.0, hands: int = 1) -> None:
+        self.budget_usd = budget_usd
+        self.spent_usd = spent_usd
+        self._hands = hands
+        self._given: list[float] = []
+        self._least = 0.0
+        self._queue = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    @property
+    def left_usd(self) -> float:
+        """What is neither spent nor given to a run; infinite without a budget."""
+        if self.budget_usd is None:
+            return float("inf")
+        return self.budget_usd - self.spent_usd - sum(self._given)
+
+    async def take(self, above_usd: float = 0.0, most_usd: float = float("inf")) -> float | None:
+        """USD that a run may spend, more than `above_usd` and at most `most_usd`; None without a budget.
+
+        Waits while there is not so much and others may give some back. Raises BudgetSpentError when nobody can.
+        """
+        if self.budget_usd is None:
+            return None
+        if above_usd > 0:
+            # A run's next call needs more than that: so may those of others.
+            self._least = max(self._least, 2 * above_usd)
+        async with self._queue:
+            while (share := self._share(above_usd, most_usd)) is None:
+                if not self._given:
+                    raise BudgetSpentError
+                self._changed.clear()
+                await self._changed.wait()
+            self._given.append(share)
+            return share
+
+    def give_back(self, share_usd: float | None, used_usd: float) -> None:
+        """The run is over, or stopped, and has spent so much of its share."""
+        self.spent_usd += used_usd
+        if share_usd is not None:
+            self._given.remove(share_usd)
+            self._changed.set()
+
+    def _share(self, above: float, most: float) -> float | None:
+        left = self.left_usd
+        if min(left, most) <= above + ROUNDING_USD:
+            return None
+        free = max(1, self._hands - len(self._given))
+        wanted = min(most, max(left / free, self._least, 2 * above))
+        if wanted <= left + ROUNDING_USD:
+            return min(wanted, left)
+        # Alone it may have all that there is.
+        return None if self._given else left
