@@ -22,9 +22,12 @@ class Runnable(ABC):
         interrupt (Ctrl-C) cancels the run. The options:
 
         - `host`: "ray" (the default), or "inline": in this process, without Ray.
+        - `run_id`: the id of the new run, for callers that must be able to find it again. Raises UsageError if
+          there is such a run already.
         - `model`: `provider/name`, for every agent, whatever it names.
         - `session`: a name that groups runs.
         - `docs`: paths of files and folders that the agents may search.
+        - `collection`: documents that are in the memory already, in the place of `docs`.
         - `folder`: what `read_file` may read; default the working folder.
         - `budget_usd`, `budget_tokens`: what the run may cost at most, and how many tokens it may use.
         - `deadline_s`: how many seconds it may take.

@@ -135,9 +135,10 @@ class System:
         session: str,
         options: Mapping[str, Any],
         source: str,
+        run_id: str | None = None,
     ) -> RunRecord:
-        """The record of a new run."""
-        run_id = time.strftime("%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
+        """The record of a new run, under an id of its own if none is given."""
+        run_id = run_id or time.strftime("%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
         return RunRecord(
             run_id=run_id, crew=crew, status="running", input=to_json({"input": given}),
             session_id=session or run_id,
