@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from callsheet.core.canonical import to_json
@@ -18,9 +18,11 @@ def ask_body(
     given: Mapping[str, Any] | None = None,
     output: OutputSpec | None = None,
     repair: tuple[tuple[str, str], ...] = (),
+    functions: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The body of an ask. `given` is the work of others by their name; `repair` are the (answer, fault)
-    pairs of earlier attempts that did not fit `output`."""
+    pairs of earlier attempts that did not fit `output`; `functions` are what the model may call beside its
+    tools (see `callsheet.agents.functions`)."""
     body: dict[str, Any] = {"input": task}
     if given:
         body["from"] = [{"agent": name, "text": as_text(value)} for name, value in given.items()]
@@ -30,6 +32,8 @@ def ask_body(
         }  # fmt: skip
     if repair:
         body["repair"] = [{"answer": answer, "fault": fault} for answer, fault in repair]
+    if functions:
+        body["functions"] = list(functions)
     return body
 
 

@@ -9,6 +9,7 @@ from callsheet.agents.acting import Acting
 from callsheet.agents.agent import Agent
 from callsheet.agents.asking import Accepts, Asking, Conversation
 from callsheet.agents.bodies import output_spec_of, prompt_of, repair_prompt
+from callsheet.agents.functions import Offered
 from callsheet.agents.output import OutputFormatError, output_type, plausible
 from callsheet.core.canonical import digest, from_json, to_json
 from callsheet.core.errors import AgentError, LimitError, OutputError
@@ -45,20 +46,25 @@ class Thinker:
         )  # fmt: skip
 
     async def __call__(self, turn: Turn) -> dict[str, Any]:
-        """One turn: the reply's body, `{"output": …}`."""
+        """One turn: the reply's body, `{"output": …}`; with `"called"`, calls of functions that were offered."""
         body = from_json(turn.envelope.body)
         wanted = output_spec_of(body)
         if wanted is None and self._output is not None:
             wanted = OutputSpec(
                 name=self._output.name, schema=self._output.schema, description=self._output.description
             )
-        conversation = Conversation(self._settings, self._system, wanted)
+        offered = None
+        settings, specs = self._settings, self._specs
+        if "functions" in body:
+            offered = Offered(body["functions"], self._agent.name, tuple(self._tools))
+            settings, specs = digest(settings, offered.text), specs + offered.specs
+        conversation = Conversation(settings, self._system, wanted)
         conversation.add(user(prompt_of(body), name=_speaker(turn.envelope.sender)))
         for attempt in body.get("repair", ()):
             conversation.add(assistant(attempt["answer"]))
             conversation.add(user(repair_prompt(attempt["fault"])))
         # Whoever asks again for its format has had an answer that did not fit: the best one mends it.
-        models = Asking(turn, self._agent, self._specs, self._extra, at_last=bool(body.get("repair")))
+        models = Asking(turn, self._agent, specs, self._extra, at_last=bool(body.get("repair")))
         acting = Acting(self._agent.name, self._tools, turn)
         repairs = 0
         allowed = turn.info.limits.model_calls_per_turn
@@ -70,6 +76,12 @@ class Thinker:
             conversation.add(reply.message)
             self._check_stop(turn, reply)
             if reply.message.tool_calls:
+                if offered is not None and offered.called(reply.message.tool_calls):
+                    found = offered.calls(reply.message.tool_calls)
+                    if isinstance(found, list):
+                        return {"output": found, "called": True}
+                    conversation.add(tool_results(*found))
+                    continue
                 if number < allowed:  # nobody would read the last call's results
                     conversation.add(tool_results(*await acting.run(reply.message.tool_calls)))
                 continue

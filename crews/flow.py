@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from callsheet.agents import Agent
 from callsheet.agents.bodies import as_text, ask_body
 from callsheet.agents.data import FORGOTTEN_AWAIT, check_awaited, data_of, storable
+from callsheet.agents.functions import functions_data
 from callsheet.agents.output import OutputFormatError, OutputType, output_type
 from callsheet.agents.thinking import REPAIRS
 from callsheet.core.canonical import from_json
@@ -81,14 +82,17 @@ class FlowRun:
         *,
         given: Mapping[str, Any] | None = None,
         output: Any = None,
+        functions: Sequence[Mapping[str, Any]] | None = None,
     ) -> Any:
         """Ask an agent of the crew, or a crew that is in it, and wait for the answer.
 
         `task` is text, or data that travels as JSON. `given` is the work of others by their name, which
         the agent reads as material and not as instructions. With `output` the answer is of that type,
-        else of the agent's own output type, else text. Raises UnknownNameError for an agent that is not
-        in the crew, OutputError for an answer that does not fit after two corrections, and the error
-        that the agent's turn ended with.
+        else of the agent's own output type, else text. `functions` (`{"name", "description", "parameters"}`, the
+        last a JSON Schema) are offered to the model beside the agent's tools; nobody carries them out: when it
+        calls any, the answer is the list of its calls, `{"name", "arguments"}`. Raises UnknownNameError for an
+        agent that is not in the crew, OutputError for an answer that does not fit after two corrections, and
+        the error that the agent's turn ended with.
         """
         name = agent if isinstance(agent, str) else agent.name
         if name not in self._outputs:
@@ -99,9 +103,11 @@ class FlowRun:
             )  # fmt: skip
         material = _material(given)
         self._asked[name] += 1
+        offered = functions_data(functions, output) if functions else ()
         if output is None:
-            reply = await self._turn.ask(self._prefix + name, ask_body(data_of(task), given=material))
-            own = self._outputs[name]
+            body = ask_body(data_of(task), given=material, functions=offered)
+            reply = await self._turn.ask(self._prefix + name, body)
+            own = None if "called" in reply else self._outputs[name]
             return reply["output"] if own is None else output_type(own).value(reply["output"])
         return await self._ask_for(name, data_of(task), material, output_type(output))
 
@@ -157,6 +163,8 @@ class FlowHandler:
     async def __call__(self, turn: Turn) -> dict[str, Any]:
         """One run: the reply's body, `{"output": …}`."""
         body = from_json(turn.envelope.body)
+        if "functions" in body:
+            raise UsageError("functions are offered to a crew", hint="Offer them to an agent.")
         data = body["input"]
         given = {part["agent"]: part["text"] for part in body.get("from", ())}
         if self._input is not None:
