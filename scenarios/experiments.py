@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -271,9 +270,10 @@ def _connected(endpoint: str, tracing: TracingConfig) -> Iterator[httpx.Client]:
             f"Phoenix at {endpoint} does not take the bench: {error}",
             hint=f"Check that it is Phoenix, and as new as `callsheet up` installs it. {kept}",
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or what the client does not understand
         raise TracingError(
-            f"what listens at {endpoint} gives no JSON", hint=f"Is it really Phoenix? {kept}"
+            f"what listens at {endpoint} does not answer as Phoenix does: {error}",
+            hint=f"Is it really Phoenix? {kept}",
         ) from error
 
 
