@@ -15,9 +15,12 @@ from callsheet.core.canonical import digest, to_json
 from callsheet.core.errors import (
     CallsheetError,
     DefinitionError,
+    DocumentError,
     InfrastructureError,
     LimitError,
     RunTakenError,
+    SettingsError,
+    UnknownNameError,
     UsageError,
 )
 from callsheet.core.ids import trace_id
@@ -36,6 +39,9 @@ from callsheet.settings import Settings
 TAKEN_EVERY_S = 0.5
 TAKEN_S = 1800.0
 """How long a run is waited for that another process works on, which its deadline ends at the latest."""
+
+OF_THE_BENCH = (DocumentError, RunTakenError, SettingsError, UnknownNameError)
+"""What is wrong for every trial, or goes away by itself: the bench ends with it, and no trial fails for it."""
 
 
 @dataclass(kw_only=True)
@@ -132,7 +138,9 @@ class Taker:
         )  # fmt: skip
         try:
             past = await self.run(wanted, retry_failed=self._retry_failed)
-        except DefinitionError as error:  # of this case: its input is nothing that the crew takes
+        except OF_THE_BENCH:
+            raise
+        except UsageError as error:  # of this case: its input is nothing that the crew takes
             return trial.model_copy(update={"error": error_text(error)})
         trial = _ended(trial, past)
         if trial.status != "done":
