@@ -48,7 +48,7 @@ class CandidateSummary:
     """Trials with the full score, where the score is right or wrong; else None."""
     cost: Estimate | None
     cost_total: float
-    """USD of all runs whose price is known."""
+    """USD of all runs, as far as it is known."""
     cost_unknown: int
     judging_usd: float
     time: Estimate | None
@@ -146,14 +146,15 @@ def _candidate(
     for trial in trials:
         statuses[trial.status] = statuses.get(trial.status, 0) + 1
     seconds = [value for trial in trials if (value := TIME.of(trial)) is not None]
-    costs = [value for trial in trials if (value := COST.of(trial)) is not None]
+    unknown = [trial for trial in trials if COST.of(trial) is None]
+    known = [COST.of(trial) or 0.0 for trial in trials] + [trial.known_usd for trial in unknown]
     right = _right(trials, scorers[0])
     return CandidateSummary(
         label=candidate.label, candidate=candidate, trials=len(trials), planned=planned, done=len(done),
         failed=len(trials) - len(done), statuses=statuses,
         scores=tuple(_score(trials, scorer) for scorer in scorers),
         right=None if right is None else sum(right.values()),
-        cost=estimate(trials, COST), cost_total=math.fsum(costs), cost_unknown=len(trials) - len(costs),
+        cost=estimate(trials, COST), cost_total=math.fsum(known), cost_unknown=len(unknown),
         judging_usd=math.fsum(trial.judging_usd for trial in trials), time=estimate(trials, TIME),
         seconds_p50=statistics.quantile(seconds, 0.5), seconds_p90=statistics.quantile(seconds, 0.9),
         input_tokens=sum(trial.input_tokens for trial in trials),

@@ -57,7 +57,7 @@ def interval(estimate: Estimate | None, unit: str = "", *, sign: bool = False) -
 
 
 def usd(value: float | None) -> str:
-    """Money: cents where there are some, else three digits that count; never 0 for what is not 0."""
+    """Money: cents where there are some, else the digits that count; never $0 for what is not 0."""
     if value is None:
         return DASH
     size = abs(value)
@@ -65,13 +65,9 @@ def usd(value: float | None) -> str:
         return "$0"
     if size >= 0.1:
         return f"${value:,.2f}"
-    return (
-        f"${value:.6f}".rstrip("0")
-        if size < 0.001 and size >= 1e-6
-        else f"${value:.2g}"
-        if size < 1e-6
-        else f"${value:.4f}"
-    )
+    if size >= 0.001:
+        return f"${value:.4f}"
+    return f"${value:.6f}" if size >= 1e-5 else f"${value:.1e}"
 
 
 def seconds(value: float | None) -> str:
