@@ -28,7 +28,22 @@ def cases_of_table(path: Path, columns: Mapping[str, str] | None = None) -> list
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     _check_columns(path, wanted, columns or {}, names)
     is_csv = path.suffix.lower() == ".csv"
-    return [_case_of_row(path, row, wanted, is_csv=is_csv) for row in rows]
+    cases = [_case_of_row(path, row, wanted, is_csv=is_csv) for row in rows]
+    check_unique(path, cases, [row.line for row in rows])
+    return cases
+
+
+def check_unique(path: Path, cases: Sequence[Case], lines: Sequence[int | None]) -> None:
+    """Raises SuiteError, with both lines, where two cases have one id."""
+    seen: dict[str, int | None] = {}
+    for case, line in zip(cases, lines, strict=True):
+        if case.id in seen:
+            first, second = ("" if n is None else f" (line {n})" for n in (seen[case.id], line))
+            raise SuiteError(
+                f"{path}: two cases have the id {case.id!r}{first}{second}".replace(") (", " and "),
+                path=str(path), hint="Results are kept by id: give one of them another.",
+            )  # fmt: skip
+        seen[case.id] = line
 
 
 def make_case(place: str, path: Path, values: Mapping[str, Any]) -> Case:

@@ -11,7 +11,7 @@ from callsheet.core.errors import SuiteError, UsageError
 from callsheet.core.frozen import names_of
 from callsheet.core.limits import Limits
 from callsheet.scenarios.case import Case
-from callsheet.scenarios.rows import FIELDS, cases_of_table, make_case, nearest
+from callsheet.scenarios.rows import FIELDS, cases_of_table, check_unique, make_case, nearest
 from callsheet.scenarios.suite import DEFAULT_SCORERS, Suite
 from callsheet.scenarios.tables import read_text
 from callsheet.scenarios.yaml_text import read_yaml
@@ -93,6 +93,7 @@ def _cases(path: Path, given: Any, lines: Mapping[int, int]) -> list[Case]:
                 hint=f"It has these fields: {', '.join(FIELDS)}.",
             )  # fmt: skip
         found.append(make_case(place, path, item))
+    check_unique(path, found, [lines.get(id(item)) for item in given])
     return found
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from callsheet.core.errors import unknown_name
 from callsheet.scenarios.suite import Suite
 
-_MODULES = {
-    "gsm8k": "gsm8k",
+_MADE_BY = {
+    "gsm8k": ("gsm8k", "suite"),
+    "bfcl": ("bfcl", "suite"),
+    "hotpotqa": ("multihop", "hotpotqa"),
+    "musique": ("multihop", "musique"),
+    "strategyqa": ("strategyqa", "suite"),
+    "sql": ("sql", "suite"),
 }
-
-_DESCRIPTIONS = {
-    "gsm8k": "grade-school maths word problems",
-}
+"""Module and function; imported when they are asked for."""
 
 
 def built_in_names() -> tuple[str, ...]:
     """The names of the built-in suites."""
-    return tuple(_MODULES)
+    return tuple(_MADE_BY)
 
 
 def built_in_suite(ref: str, data: Path | None) -> Suite:
@@ -28,11 +31,14 @@ def built_in_suite(ref: str, data: Path | None) -> Suite:
     Raises UnknownNameError for a name or a part that there is none of, and SuiteError where its files are not.
     """
     name, _, part = ref.partition(":")
-    if name not in _MODULES:
+    if name not in _MADE_BY:
         raise unknown_name("built-in suite", name, built_in_names())
-    module = importlib.import_module(f"callsheet.scenarios.suites.{_MODULES[name]}")
+    module_name, function = _MADE_BY[name]
+    module = importlib.import_module(f"callsheet.scenarios.suites.{module_name}")
+    make: Callable[..., Suite] = getattr(module, function)
+    if not part:
+        return make(data)
     parts: tuple[str, ...] = getattr(module, "PARTS", ())
-    if part and part not in parts:
+    if part not in parts:
         raise unknown_name(f"part of the suite {name!r}", part, parts)
-    suite: Suite = module.suite(data, part) if parts else module.suite(data)
-    return suite
+    return make(data, part)
