@@ -21,9 +21,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks import relay_crew
-from benchmarks.processes import cpu_since, forget_peaks, memory_mb, tree_cpu
-from benchmarks.relay_crew import MODEL, TASK, Said
+from benchmarks import conversation, relay_crew
+from benchmarks.processes import cpu_since, forget_peaks, grown_mb, tree_cpu, tree_memory
+from benchmarks.relay_crew import Said
 from callsheet.core.canonical import to_json
 from callsheet.core.limits import Limits
 from callsheet.core.records import RunRecord
@@ -35,9 +35,12 @@ from callsheet.tracing import TracingConfig
 MARK = "found: "
 WARM_RUNS = 20
 IN_MEMORY = "sqlite://"
+RELAY_LIMITS = Limits(messages=10_000)
+SHORT = 10
+"""Messages of the conversations that warm a contender up."""
 
-Run = Callable[[], Awaitable[None]]
-"""One run of the relay. Raises what went wrong."""
+Run = Callable[[int], Awaitable[None]]
+"""One run of the relay, or, given a number, one conversation of so many messages. Raises what went wrong."""
 
 Open = Callable[[AsyncExitStack, str, Path, int], Awaitable[Run]]
 """Makes ready, given the server's address, a folder and the number of agents; the stack closes what was opened."""
@@ -81,8 +84,11 @@ async def _aiohttp(stack: AsyncExitStack, server: str, folder: Path, agents: int
     return functools.partial(_by_hand, post)
 
 
-async def _by_hand(post: relay_crew.Post) -> None:
-    assert await relay_crew.run_by_hand(post)
+async def _by_hand(post: relay_crew.Post, messages: int) -> None:
+    if messages:
+        await conversation.run_by_hand(post, messages)
+    else:
+        assert await relay_crew.run_by_hand(post)
 
 
 async def _callsheet(
@@ -109,9 +115,10 @@ async def _callsheet(
     stack.push_async_callback(host.close)
     factory = functools.partial(make_gateway, f"{server}/v1")
     await host.open([ServiceSpec(name="gateway", factory=factory, secrets={"OPENAI_API_KEY": "k"})])
-    crew = relay_crew.relay(agents)
-    await host.launch("relay", crew.participants(), crew.description())
-    return functools.partial(run_on, host, f"openai/{MODEL}", 2 * agents)
+    crews = [relay_crew.relay(agents)] if agents else [conversation.conversation()]
+    for crew in crews:
+        await host.launch(crew.name, crew.participants(), crew.description())
+    return functools.partial(_run_on, host, 2 * agents)
 
 
 def make_gateway(url: str, secrets: Mapping[str, str], calls: Mapping[str, Call]) -> Component:
@@ -121,12 +128,15 @@ def make_gateway(url: str, secrets: Mapping[str, str], calls: Mapping[str, Call]
     return Gateway(GatewayConfig(base_urls={"openai": url}, expects="openai"), environ=secrets)
 
 
-async def run_on(host: Host, model: str, calls: int, limits: Limits = Limits(messages=10_000)) -> None:  # noqa: B008
-    """One run of what is launched as `relay`, which makes so many model calls."""
+async def _run_on(host: Host, calls: int, messages: int) -> None:
+    crew, task, limits, model = "relay", relay_crew.TASK, RELAY_LIMITS, relay_crew.MODEL
+    if messages:
+        crew, task, limits = "conversation", conversation.TASK, conversation.LIMITS
+        model, calls = f"until-{messages}", conversation.calls_until(messages)
     run_id = f"bench-{uuid.uuid4().hex[:16]}"
     record = RunRecord(
-        run_id=run_id, crew="relay", status="running", input=to_json({"input": TASK}), launch="relay",
-        started=time.time(), options=to_json({"model": model}),
+        run_id=run_id, crew=crew, status="running", input=to_json({"input": task}), launch=crew,
+        started=time.time(), options=to_json({"model": f"openai/{model}"}),
     )  # fmt: skip
     host.client.start(record, limits)
     end = await host.client.end(run_id)
@@ -144,7 +154,9 @@ OPENERS: dict[str, Open] = {
 }
 
 
-async def load(run: Run, runs: int, in_flight: int) -> dict[str, Any]:
+async def load(
+    run: Run, runs: int, in_flight: int, messages: int = 0, idle: dict[int, float] | None = None
+) -> dict[str, Any]:
     """What so many runs took, of which so many are in flight: see `Contender.load`."""
     walls: list[float] = []
     errors: list[str] = []
@@ -154,38 +166,45 @@ async def load(run: Run, runs: int, in_flight: int) -> dict[str, Any]:
         for _ in left:
             begun = time.perf_counter()
             try:
-                await run()
+                await run(messages)
             except Exception as error:  # counted and told
                 errors.append(f"{type(error).__name__}: {error}"[:300])
             walls.append(time.perf_counter() - begun)
 
+    idle = idle or tree_memory()
     forget_peaks()
     before, begun = tree_cpu(), time.perf_counter()
     await asyncio.gather(*(work() for _ in range(in_flight)))
     wall = time.perf_counter() - begun
     by_kind = {kind: 1000 * cpu / runs for kind, cpu in cpu_since(before).items()}
+    peak = tree_memory(peak=True)
     walls.sort()
     return {
         "cpu_ms": sum(by_kind.values()), "by_kind": by_kind, "per_s": runs / wall,
         "p50_ms": 1000 * statistics.median(walls), "p99_ms": 1000 * walls[int(0.99 * (len(walls) - 1))],
-        "peak_mb": memory_mb(peak=True), "errors": len(errors), "first_error": errors[0] if errors else "",
+        "peak_mb": sum(peak.values()), "grown_mb": grown_mb(idle, peak),
+        "errors": len(errors), "first_error": errors[0] if errors else "",
     }  # fmt: skip
 
 
 async def _contend(name: str, server: str, folder: Path, agents: int) -> None:
     async with AsyncExitStack() as stack:
         run = await OPENERS[name](stack, server, folder, agents)
-        warm = await load(run, WARM_RUNS, WARM_RUNS)
-        print(MARK + json.dumps({"idle_mb": memory_mb(), **warm}), flush=True)
+        warm = await load(run, WARM_RUNS, WARM_RUNS, 0 if agents else SHORT)
+        idle = tree_memory()
+        print(MARK + json.dumps({**warm, "idle_mb": sum(idle.values())}), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print(MARK + json.dumps(await load(run, **json.loads(line))), flush=True)
+            print(MARK + json.dumps(await load(run, **json.loads(line), idle=idle)), flush=True)
 
 
 # --- the side that asks -----------------------------------------------------------------------------------
 
 
 class Contender:
-    """One contender's process; ends with `close`, or with the one that started it."""
+    """One contender's process; ends with `close`, or with the one that started it.
+
+    With `agents=0` it is made ready for conversations, else for the relay.
+    """
 
     def __init__(self, name: str, server: str, folder: Path, *, agents: int = len(relay_crew.ROLES)) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -207,14 +226,17 @@ class Contender:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def load(self, runs: int, in_flight: int) -> dict[str, Any]:
-        """What so many runs took, with so many in flight.
+    def load(self, runs: int, in_flight: int, messages: int = 0) -> dict[str, Any]:
+        """What so many runs took, with so many in flight; of the relay, or conversations of so many messages.
 
         `cpu_ms` a run of the process and all below it (`by_kind` of process), runs `per_s`, `p50_ms` and `p99_ms`
-        of a run's wall time, `peak_mb` of the tree's memory, `errors` and the `first_error`.
+        of a run's wall time, `peak_mb` of the tree's memory, `grown_mb` of it since the warm-up, `errors` and the
+        `first_error`.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"runs": runs, "in_flight": in_flight}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"runs": runs, "in_flight": in_flight, "messages": messages}) + "\n"
+        )
         self._process.stdin.flush()
         return self._answer()
 

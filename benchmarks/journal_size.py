@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fitting import exponent
 from benchmarks.machine import spread
 from callsheet.core.records import RunRecord
 from callsheet.runtime.journal import Journal
@@ -138,15 +139,6 @@ def measure(rounds: int = 3, runs: int = RUNS) -> dict[str, Any]:
         further = [(b - a) / (more - less) for a, b in zip(sizes[less], sizes[more], strict=True)]
         found[f"bytes a message, {less} to {more}"] = spread(further)
     return found
-
-
-def exponent(lengths: Sequence[float], sizes: Sequence[float]) -> float:
-    """The slope of log(size) over log(length), by least squares: 1 where the size is in proportion."""
-    x, y = [math.log(n) for n in lengths], [math.log(n) for n in sizes]
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum(
-        (a - mean_x) ** 2 for a in x
-    )
 
 
 def _load(script: str, count: int, **variables: str) -> dict[str, float]:

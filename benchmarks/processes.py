@@ -43,23 +43,31 @@ def cpu_since(before: dict[int, Used], *, without: int = 0) -> dict[str, float]:
     return by_kind
 
 
-def memory_mb(*, peak: bool = False) -> float:
-    """The resident memory of this process and all below it, MB: now, or the sum of each one's highest.
+def tree_memory(*, peak: bool = False) -> dict[int, float]:
+    """The resident memory (RSS) of this process and all below it, MB by process id: now, or the highest it was.
 
-    The sum of RSS: pages that processes share are counted for each of them.
+    Pages that processes share are counted for each of them.
     """
-    field, total = "VmHWM:" if peak else "VmRSS:", 0
+    field, found = "VmHWM:" if peak else "VmRSS:", {}
     for pid in _tree(0):
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
-        total += sum(int(line.split()[1]) for line in lines if line.startswith(field))
-    return total * 1024 / 1e6
+        found[pid] = sum(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+    return found
+
+
+def grown_mb(before: dict[int, float], peak: dict[int, float]) -> float:
+    """By how much the processes that are in both readings grew together, MB.
+
+    Ray ends and begins idle workers as it likes, which would hide what the others took.
+    """
+    return sum(mb - before[pid] for pid, mb in peak.items() if pid in before)
 
 
 def forget_peaks() -> None:
-    """From now on `memory_mb(peak=True)` is of what comes."""
+    """From now on `tree_memory(peak=True)` is of what comes."""
     for pid in _tree(0):
         try:
             Path(f"/proc/{pid}/clear_refs").write_text("5")

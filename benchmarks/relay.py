@@ -3,7 +3,7 @@
 All contenders are open at once, each in a process of its own, warm, and take the same load in turns; the order is
 turned round from round to round. × is the CPU time of a run by that of the bare SDK in the same round. On Ray the
 journal is on disk and spans go to a sink on loopback. Loads of 2,000 runs in flight come once, first of all: their
-memory is told from the tree's after its warm-up. The SDK takes no part in those: it would take minutes.
+memory is how much the processes have grown since their warm-up. The SDK takes no part in those: it would take minutes.
 `python -m benchmarks relay [--quick]` prints the figures.
 """
 
@@ -120,7 +120,7 @@ def _round(
         ):
             _keep(found, (*who, figure), took[key])
         if load.in_flight == MANY:
-            _keep(found, (*who, "KB/run"), 1000 * (took["peak_mb"] - contender.idle_mb) / MANY)
+            _keep(found, (*who, "KB/run"), 1000 * took["grown_mb"] / MANY)
         _keep(found, (*who, "… server CPU ms/run"), 1000 * (after["cpu_s"] - before["cpu_s"]) / runs)
         _keep(found, (*who, "… sent KB/run"), (after["bytes_in"] - before["bytes_in"]) / runs / 1000)
         if contender.name.startswith("ray"):
