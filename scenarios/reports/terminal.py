@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.scenarios.comparing import Compared, Comparison
 from callsheet.scenarios.measures import Difference
+from callsheet.scenarios.reports.failures import kinds_of_failure
 from callsheet.scenarios.reports.words import (
     DASH,
     count,
@@ -18,6 +19,7 @@ from callsheet.scenarios.reports.words import (
     number,
     p_value,
     plain,
+    plural,
     seconds,
     signed,
     usd,
@@ -51,7 +53,7 @@ def show(console: Console, result: BenchResult, comparison: Comparison | None = 
 
 
 def _head(result: BenchResult, summary: Summary) -> str:
-    parts = [f"{summary.suite}: {_plural(summary.cases, 'case')}"]
+    parts = [f"{summary.suite}: {plural(summary.cases, 'case')}"]
     if summary.repeats > 1:
         parts.append(f"{summary.repeats} repeats")
     if not result.complete:
@@ -140,7 +142,7 @@ def _pairs(console: Console, summary: Summary) -> None:
     _table(console, title, [("pair", 0), *_difference_columns(shown, adjusted=True)], rows, left=(0,))
     more = len(summary.differences) - len(shown)
     if more:
-        _line(console, f"and {_plural(more, 'more pair')}, in the JSON file", style="dim")
+        _line(console, f"and {plural(more, 'more pair')}, in the JSON file", style="dim")
 
 
 def _difference_columns(shown: Sequence[Difference], *, adjusted: bool = False) -> list[Column]:
@@ -160,20 +162,10 @@ def _difference(d: Difference) -> list[str]:
 
 def _failures(console: Console, result: BenchResult, summary: Summary) -> None:
     """Runs that ended without an answer, and scorers that failed, each kind of error once."""
-    kinds: dict[tuple[str, str], list[str]] = {}
-    for c in summary.candidates:
-        for trial in result.of(c.candidate):
-            if trial.status != "done":
-                what = trial.error or trial.status
-                kinds.setdefault((c.label, _first_line(what)), []).append(trial.case)
-            for name, record in trial.scores.items():
-                if record.error:
-                    what = f"scorer {name}: {record.error}"
-                    kinds.setdefault((c.label, _first_line(what)), []).append(trial.case)
-    if not kinds:
+    found = kinds_of_failure(result, summary)
+    if not found:
         return
-    found = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    rows = [[label, str(len(cases)), what, cases[0]] for (label, what), cases in found[:_MOST_FAILURES]]
+    rows = [[label, str(len(cases)), what[:200], cases[0]] for (label, what), cases in found[:_MOST_FAILURES]]
     _table(
         console,
         "Failures",
@@ -183,7 +175,7 @@ def _failures(console: Console, result: BenchResult, summary: Summary) -> None:
     )
     if len(found) > _MOST_FAILURES:
         _line(
-            console, f"and {_plural(len(found) - _MOST_FAILURES, 'more kind')}, in the JSON file", style="dim"
+            console, f"and {plural(len(found) - _MOST_FAILURES, 'more kind')}, in the JSON file", style="dim"
         )
 
 
@@ -191,7 +183,7 @@ def _comparison(console: Console, comparison: Comparison) -> None:
     console.print()
     _line(
         console,
-        f"Against the baseline {comparison.baseline_id}, {_plural(comparison.cases, 'case')}",
+        f"Against the baseline {comparison.baseline_id}, {plural(comparison.cases, 'case')}",
         style="bold",
     )
     for note in comparison.notes:
@@ -273,12 +265,3 @@ def _line(console: Console, text: str, *, style: str = "") -> None:
     from rich.text import Text
 
     console.print(Text(plain(text), style=style))
-
-
-def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0][:200] if lines else "?"
-
-
-def _plural(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

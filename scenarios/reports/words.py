@@ -90,3 +90,8 @@ def count(value: float | None) -> str:
 def p_value(p: float | None) -> str:
     """A p value: never 0."""
     return DASH if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def plural(n: int, what: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
