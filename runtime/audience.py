@@ -58,6 +58,8 @@ class Audience:
         self.join(run, port.client, wants)
         if wants != "end":
             self._commits.after(partial(self._tell_past, port, run_id))
+        if wants == "tokens":
+            self._commits.after(partial(_tell_said, port, run))
 
     def welcome(self, run: ActiveRun | None, port: Port, item: WatchRun) -> None:
         """A guest wants to follow a run, which may be over, or another coordinator's."""
@@ -93,6 +95,8 @@ class Audience:
 
     def tell(self, run: ActiveRun, record: Envelope | Step) -> None:
         """Tell those who follow a run what is kept of it."""
+        if isinstance(record, Step) and record.kind == "llm":
+            run.saying.pop(record.turn_id, None)
         news = RunNews(run_id=run.state.run_id, record=record)
         for client, _ in self._followers(run):
             self._commits.after(partial(self.push, client, news))
@@ -104,7 +108,9 @@ class Audience:
             self.push(client, RunNews(run_id=last.run_id, record=last))
 
     def speak(self, run: ActiveRun, item: Spoken) -> None:
-        """Hand on what a model says."""
+        """Hand on what a model says, and remember it for who comes in the middle of the answer."""
+        before = None if item.anew else run.saying.get(item.turn_id)
+        run.saying[item.turn_id] = replace(item, anew=True, text=(before.text if before else "") + item.text)
         for client, wants in self._followers(run):
             port = self._lanes.ports.get(client)
             if wants == "tokens" and port is not None and not _added(port, item):
@@ -168,6 +174,11 @@ class Audience:
             if wants != "end":
                 await self._tell_past(port, run_id)
             _push_last(port, kept)
+
+
+def _tell_said(port: Port, run: ActiveRun) -> None:
+    for said in run.saying.values():
+        port.push(RunNews(run_id=said.run_id, record=said))
 
 
 def _push_last(port: Port, kept: RunRecord) -> None:

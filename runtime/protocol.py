@@ -128,7 +128,8 @@ class ResumeRun:
 class WatchRun:
     """Follow a run that somebody else began: all that is kept of it so far, then what comes, until it ends or waits.
 
-    With `tokens` its models are asked to answer in parts, from their next call on. Refused by a coordinator that
+    With `tokens` its models are asked to answer in parts, from their next call on; of an answer that comes in parts
+    already, what was said of it comes first. Refused by a coordinator that
     does not work on the run.
     """
 

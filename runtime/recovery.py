@@ -20,7 +20,7 @@ from callsheet.core.records import (
 )
 from callsheet.core.state import RunState, failure, open_asks, rebuild, without_calls
 from callsheet.runtime.journal import Journal
-from callsheet.runtime.protocol import ResumeRun, RunInfo, Watch
+from callsheet.runtime.protocol import ResumeRun, RunInfo, Spoken, Watch
 
 SOONEST_S = 0.001
 """How much later than the one before a stretch of work begins at least, whatever the clock says."""
@@ -34,6 +34,8 @@ class ActiveRun:
     record: RunRecord
     info: RunInfo
     watchers: dict[str, Watch] = field(default_factory=dict)
+    saying: dict[str, Spoken] = field(default_factory=dict)
+    """By turn: what its model has said so far of the answer that it is giving."""
     timer: asyncio.TimerHandle | None = None
     deaths: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By turn: how often its process died since the turn last recorded a step, and how many it had then."""

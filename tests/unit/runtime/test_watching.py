@@ -155,6 +155,7 @@ async def test_a_guest_that_wants_no_tokens_makes_no_model_speak(town: Town, spe
     await until(lambda: guest.said)
     speaker.stop()
     await quiet.end()
+    await guest.end()
     assert quiet.said == {}
 
 
@@ -166,6 +167,7 @@ async def test_what_models_say_for_a_guest_does_not_reach_a_starter_that_did_not
     await speaker.say("one")
     await until(lambda: guest.said)
     speaker.stop()
+    await guest.end()
     assert not [news async for news in town.client.follow(RUN) if isinstance(news, Spoken)]
 
 
@@ -290,3 +292,22 @@ async def test_a_guest_that_never_fetches_its_news_is_let_go_and_told_so(
         await guest.end()
     speaker.stop()
     assert output(await town.end()) == "said"
+
+
+async def test_a_guest_that_comes_in_the_middle_of_an_answer_is_told_its_beginning(
+    town: Town, speaker: Speaker
+) -> None:
+    first = Guest(town.driver("first"))
+    await until(lambda: speaker.listened)
+    await speaker.say("the ferry ")
+    await until(lambda: first.said)
+    second = Guest(town.driver("second"))
+    await until(lambda: second.said)
+    await speaker.say("leaves")
+    await until(lambda: first.said == second.said == {"flow": "the ferry leaves"})
+    speaker.stop()
+    await first.end()
+    await second.end()
+    third = Guest(town.driver("third"))
+    await third.end()
+    assert third.said == {}
