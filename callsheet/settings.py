@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Let an earlier answer to the same request do: at temperature 0, and for agents with `cache=True`."""
     embedder: str = "lexical"
     """How passages become vectors: `lexical`, `openai/…` or another provider's embedding model."""
+    data: Path | None = None
+    """The folder that the public sets of built-in suites lie in."""
     journal: str | None = None
     """URL of the journal, if it is not the SQLite file in `home`: `postgresql://…`."""
     journal_sync: Literal["normal", "full"] = "normal"

@@ -131,6 +131,10 @@ class Bench:
         budget = info.settings.get("budget_usd") if budget_usd is None else budget_usd
         return cls(suite, crews, folder, info, settings, budget_usd=budget, **options)
 
+    def listen(self, on_trial: OnTrial) -> None:
+        """Tell this one of each finished trial."""
+        self._on_trial = on_trial
+
     @property
     def bench_id(self) -> str:
         """The bench's id, by which it is resumed."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from callsheet.cli import (
+    bench,
     catalogue,
     doctor,
     history,
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 for group in (
     running, resuming, stopping, watching, history, pruning, past, launching, machine, doctor, catalogue,
+    bench,
 ):  # fmt: skip
     group.add_to(app)
 

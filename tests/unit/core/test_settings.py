@@ -32,7 +32,7 @@ def test_flags_come_before_variables_and_those_before_pyproject(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("modle", "Did you mean model"), ("zzz", "There is: address, embedder")]
+    ("name", "told"), [("modle", "Did you mean model"), ("zzz", "There is: address, data, embedder")]
 )
 def test_a_setting_that_there_is_none_of_is_refused(project: Path, name: str, told: str) -> None:
     project.write_text(f"[tool.callsheet]\n{name} = 'offline'\n")

@@ -77,19 +77,18 @@ def test_all_candidates_of_a_case_come_before_the_next_case() -> None:
     assert [t.number for t in result.trials] == list(range(1, 17))
 
 
-def test_no_more_runs_are_under_way_than_asked_for() -> None:
-    under_way, most = 0, 0
+def test_so_many_runs_as_asked_for_are_under_way_and_no_more() -> None:
+    under_way, most, three = 0, 0, asyncio.Barrier(3)
 
-    async def reply_slowly(request: Any) -> str:
+    async def reply_together(request: Any) -> str:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await three.wait()
         under_way -= 1
         return "yes"
 
-    with scripted(reply_slowly):
+    with scripted(reply_together):
         bench(suite(12), crew(), host="inline", at_once=3)
     assert most == 3
 
