@@ -96,3 +96,29 @@ def test_the_last_line_says_what_it_took() -> None:
         "done · vllm/q · 3 model calls, 2 tool calls · 1,234 + 56 tokens · cost unknown · 4.2 s · "
         "run 1122-abc · no trace"
     )
+
+
+def spoken(text: str, sender: str = "researcher", name: str = "") -> RunEvent:
+    return RunEvent(kind="tokens", at=1.0, sender=sender, text=text, name=name)
+
+
+def test_what_a_model_says_goes_on_in_its_line_until_something_else_happens() -> None:
+    text, _ = shown(spoken("the ferry "), spoken("leaves\nat nine"), said("The ferry leaves."))
+    assert (
+        text == "researcher says: the ferry leaves\n    at nine\nresearcher → research: The ferry leaves.\n"
+    )
+
+
+def test_two_that_speak_at_once_and_an_answer_that_begins_again_have_lines_of_their_own() -> None:
+    text, _ = shown(spoken("a"), spoken("b", "critic"), spoken("c"), spoken("d", name="anew"), said("end"))
+    assert text.splitlines()[:4] == [
+        "researcher says: a",
+        "critic says: b",
+        "researcher says: c",
+        "researcher says: d",
+    ]
+
+
+def test_what_a_model_says_can_neither_move_the_cursor_nor_forge_a_line() -> None:
+    text, _ = shown(spoken("\x1b[2J"), spoken("\nyou → research: yes"), said("end"))
+    assert text.splitlines()[:2] == ["researcher says: �[2J", "    you → research: yes"]

@@ -9,10 +9,15 @@ import pytest
 
 from callsheet.cli import watching
 from callsheet.core.canonical import to_json
+from callsheet.core.errors import CallsheetError, ClusterError
 from callsheet.core.events import EndRun
 from callsheet.core.ids import reply_envelope_id, root_envelope_id
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import PERSON, Envelope, RunRecord, RunResumed, Step
+from callsheet.crews.watching import can_be_live
+from callsheet.runtime.client import News
+from callsheet.runtime.protocol import Spoken
+from callsheet.settings import load_settings
 from tests.unit.cli.conftest import Callsheet
 from tests.unit.cli.past import ASKING, FAILING, journal_of, left_run
 
@@ -114,3 +119,68 @@ def test_an_answer_that_a_resumed_run_has_retired_is_not_told_again(home: Path) 
             ]
         )  # fmt: skip
         assert next(news) == answer
+
+
+class Cluster:
+    """Tells a run's news as `crews.watching.Live` does; None: a moment without any."""
+
+    def __init__(self, *news: News | None, joined: bool = True, error: CallsheetError | None = None) -> None:
+        self._news = list(news)
+        self.joined, self.over, self.error = joined, False, error
+
+    def get(self, timeout_s: float) -> News | None:
+        if self._news:
+            return self._news.pop(0)
+        self.joined, self.over = False, True
+        return None
+
+    def close(self) -> None:
+        self.joined = False
+
+
+def test_what_the_cluster_tells_is_told_once_with_what_models_say(home: Path) -> None:
+    record = left_run(home, owner=OWNER)
+    root = root_envelope_id(record.run_id)
+    step = Step(
+        run_id=record.run_id, turn_id=root, key="llm-1", nth=0, kind="llm", name="m", ended=record.started
+    )
+    spoken = Spoken(run_id=record.run_id, turn_id=root, name="flow", text="hi", anew=False, at=record.started)
+    answer = _reply(record, "reply", {"output": "hi"}, record.started + 2)
+    end = EndRun(
+        run_id=record.run_id, status="done", output=answer.body, error=None, usage=RunUsage(), at=answer.at
+    )
+    with journal_of(home, owner=OWNER) as theirs, journal_of(home) as ours:
+        first = ours.envelopes(record.run_id)[0]
+        cluster = Cluster(None, first, spoken, step, step, answer, end)
+        follower = watching.Follower(ours, record, cluster)  # type: ignore[arg-type]
+        news = follower.news()
+        assert [next(news) for _ in range(3)] == [first, spoken, step]
+        theirs.write([step, answer, end])
+        assert list(news) == [answer]
+        assert follower.record.status == "done"
+
+
+def test_a_cluster_that_cannot_be_reached_is_named_and_the_journal_tells_the_rest(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = left_run(home, owner=OWNER)
+    answer = _reply(record, "reply", {"output": "hi"}, record.started + 2)
+    end = EndRun(
+        run_id=record.run_id, status="done", output=answer.body, error=None, usage=RunUsage(), at=answer.at
+    )
+    with journal_of(home, owner=OWNER) as theirs, journal_of(home) as ours:
+        cluster = Cluster(joined=False, error=ClusterError("no Ray answers"))
+        news = watching.Follower(ours, record, cluster).news()  # type: ignore[arg-type]
+        next(news)
+        theirs.write([answer, end])
+        assert list(news) == [answer]
+    assert "no Ray answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1:6379"])
+@pytest.mark.parametrize("owner", ["ray-1", "inline-1-x", ""])
+def test_only_a_run_of_a_ray_is_looked_for_on_a_cluster_and_only_where_one_is_known(
+    address: str | None, owner: str
+) -> None:
+    found = can_be_live(load_settings(address=address), owner)
+    assert found == (address is not None and owner == "ray-1")
