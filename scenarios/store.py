@@ -119,13 +119,14 @@ class BenchFolder:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another process works on the bench {self.path.name}",
+                    hint="Wait until it has ended, or end it first.",
+                ) from None
             yield
-        except BlockingIOError:
-            raise UsageError(
-                f"another process works on the bench {self.path.name}",
-                hint="Wait until it has ended, or end it first.",
-            ) from None
         finally:
             os.close(found)
 
