@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -52,9 +52,10 @@ class Suite:
                 f"suite {name!r}: scorers is {scorers!r}",
                 hint='It is a list, also of one: scorers=["exact"].',
             )
-        self.scorers: tuple[Scorer, ...] = tuple(make_scorer(spec) for spec in scorers)
-        self.limits = limits
         self.folder = _folder_of(inspect.currentframe()) if folder is None else Path(folder)
+        self.scorers: tuple[Scorer, ...] = tuple(make_scorer(spec, self.folder) for spec in scorers)
+        self._specs = tuple(scorers)
+        self.limits = limits
         self.documents: tuple[Path, ...] = tuple(self.folder / path for path in documents)
         self.crew = crew
         self.description = description
@@ -65,9 +66,19 @@ class Suite:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Follows from the cases' contents and the scorers' names: benches of equal digests can be compared."""
+        """Follows from the cases' contents, and the scorers' names and options as far as they are data: benches of
+        equal digests can be compared."""
         contents = [to_json(case.model_dump(mode="json")) for case in self.cases]
-        return digest(*contents, *[scorer.name for scorer in self.scorers])
+        judged = [
+            to_json(
+                [
+                    scorer.name,
+                    repr(sorted(spec.items())) if isinstance(spec, Mapping) else type(scorer).__name__,
+                ]
+            )
+            for scorer, spec in zip(self.scorers, self._specs, strict=True)
+        ]
+        return digest(*contents, *judged)
 
     def only(self, ids: Sequence[str] | None = None, limit: int | None = None) -> Suite:
         """The suite with these cases alone, or its first `limit`. Raises UnknownNameError for an id it lacks."""
@@ -78,7 +89,7 @@ class Suite:
             if wanted not in known:
                 raise unknown_name(f"case of suite {self.name!r}", wanted, tuple(known))
         cases = self.cases if ids is None else tuple(known[wanted] for wanted in dict.fromkeys(ids))
-        return self._changed(cases[:limit], self.scorers)
+        return self._changed(cases[:limit], self._specs)
 
     def with_scorers(self, scorers: Sequence[Any]) -> Suite:
         """The suite judged by these scorers instead of its own."""
@@ -101,6 +112,13 @@ class Suite:
                     hint="Results are kept by id: give one of them another.",
                 )
             seen.add(case.id)
+            try:
+                to_json(case.model_dump(mode="json"))
+            except (TypeError, ValueError) as error:
+                raise DefinitionError(
+                    f"suite {self.name!r}, case {case.id!r} has no JSON form: {error}",
+                    hint="Results are kept as JSON: give texts, numbers, lists, dictionaries, pydantic models.",
+                ) from error
         names = [scorer.name for scorer in self.scorers]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -36,7 +36,7 @@ def suite_of_yaml(path: Path, scorers: Sequence[Any] = ()) -> Suite:
         )  # fmt: skip
     for key in value:
         if key not in KEYS:
-            raise SuiteError(f"{path}: a suite has no field {key!r}", path=str(path), hint=nearest(key, KEYS))
+            raise SuiteError(f"{path}: a suite has no field {key!r}", path=str(path), hint=nearest(str(key), KEYS))
     for key in ("name", "description", "crew"):
         if not isinstance(value.get(key, ""), str):
             raise _wrong(path, key, value[key], "It is a text; in quotes, if it looks like a number.")
@@ -102,7 +102,7 @@ def _cases_from(path: Path, given: Mapping[str, Any]) -> list[Case]:
     for key, column in given.items():
         if key not in known:
             raise SuiteError(
-                f"{path}: cases: there is no field {key!r}", path=str(path), hint=nearest(key, known)
+                f"{path}: cases: there is no field {key!r}", path=str(path), hint=nearest(str(key), known)
             )
         if not isinstance(column, str):
             raise _wrong(path, f"cases.{key}", column, "It is a text: the name of a column.")
@@ -122,7 +122,7 @@ def _limits(path: Path, given: Any) -> Limits | None:
     for name in given:
         if name not in names_of(Limits):
             raise SuiteError(
-                f"{path}: there is no limit {name!r}", path=str(path), hint=nearest(name, names_of(Limits))
+                f"{path}: there is no limit {name!r}", path=str(path), hint=nearest(str(name), names_of(Limits))
             )
     try:
         return Limits(**given)
