@@ -4,17 +4,18 @@ from __future__ import annotations
 
 STYLE = """
 :root { color-scheme: light dark; --back: #fff; --ink: #1b1e24; --soft: #5b6270; --line: #d6d9de; --panel: #f5f6f8;
-  --link: #0b5cad; --good: #00704a; --bad: #b3400a; --warn: #8a5a00; }
+  --link: #0b5cad; --good: #00704a; --bad: #b3400a; --warn: #8a5a00;
+  --blue: #0072b2; }
 @media (prefers-color-scheme: dark) { :root { --back: #15171b; --ink: #e6e8ec; --soft: #a0a7b4; --line: #363b44;
-  --panel: #1e2127; --link: #7ab8ff; --good: #4fd1a1; --bad: #ff9a66; --warn: #f0b840; } }
+  --panel: #1e2127; --link: #7ab8ff; --good: #4fd1a1; --bad: #ff9a66; --warn: #f0b840; --blue: #3d9ee0; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; background: var(--back); color: var(--ink);
+body { margin: 0 auto; max-width: 82rem; padding: 1.5rem 1rem 4rem; background: var(--back); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; } p { margin: .4rem 0; } a { color: var(--link); }
 .soft { color: var(--soft); } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; } .left { text-align: left; }
 .number { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }

@@ -280,4 +280,6 @@ def _svg(drawn: Figure) -> str:
     head, rest = text.split(">", 1)
     text = re.sub(r' (?:width|height)="[^"]*"', "", head) + ">" + rest
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{drawn.name}-", text)
-    return text.replace(_INK, "currentColor").replace(_GRID, "var(--line)")
+    for colour, page_colour in ((_INK, "currentColor"), (_GRID, "var(--line)"), (_COLOURS[0], "var(--blue)")):
+        text = text.replace(colour.lower(), page_colour)
+    return text
