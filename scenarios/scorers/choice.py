@@ -81,7 +81,7 @@ class _Options:
 
     def __init__(self, one: str, flags: re.RegexFlag) -> None:
         picked = f"{_OPEN}(?P<one>{one}){_CLOSE}"
-        self._alone = re.compile(rf"\W*?(?:(?i:option|choice|answer)\W+)?{picked}\W*", flags)
+        self._alone = re.compile(rf"\W*?(?:(?i:option|choice|answer)\W+)?{picked}\W*", flags | re.IGNORECASE)
         more = f"(?i:{_MORE}){_OPEN}{one}{_CLOSE}"
         self._stated = re.compile(rf"(?i:{_LEAD}){picked}(?P<more>(?:{more}){{0,9}})", flags)
         self._begins = re.compile(rf"^[ >#*_-]{{0,20}}{picked} ?(?:[).:,;!—–]|- |$)", flags | re.MULTILINE)
@@ -116,16 +116,15 @@ class _Options:
 class _Letters(_Options):
     def __init__(self) -> None:
         # "A" and "I" before another word are an article and a pronoun, but not in "A because".
-        alone = r"(?:[B-HJ]|[AI](?!\s+(?!because|since|as|and|or|is|for|with)[a-z]))"
-        super().__init__(rf"(?<![\w'’]){alone}(?![\w'’])", re.NOFLAG)
-        self._bare = re.compile(r"(?<![\w'’.-])[A-J](?![\w'’-])(?!\s+[a-z])")
+        letter = r"(?:[B-HJ]|[AI](?!\s+(?!because|since|as|and|or|is|for|with)[a-z]))"
+        super().__init__(rf"(?<![\w'’]){letter}(?![\w'’])", re.NOFLAG)
+        self._bare = re.compile(rf"(?<![\w'’.-]){letter}(?![\w'’-])")
 
     def canonical(self, written: str) -> str | None:
         letter = written.strip().strip(_MARKS).rstrip(".):").upper()
         return letter if letter in _LETTERS else None
 
     def mentioned(self, text: str) -> set[str]:
-        # The pronoun is no option, and neither is a letter before a word in lower case.
         return self._found([match.group() for match in self._bare.finditer(text) if match.group() != "I"])
 
 
