@@ -63,6 +63,15 @@ PROVIDERS: dict[str, ProviderInfo] = {
             start_hint="Check the network, the proxy settings and OPENAI_BASE_URL.",
         ),
         ProviderInfo(
+            name="azure",
+            api="openai",
+            key_env="AZURE_OPENAI_API_KEY",
+            key_required=True,
+            url_env="AZURE_OPENAI_ENDPOINT",
+            example="azure/DEPLOYMENT",
+            start_hint="Check the network, the proxy settings and AZURE_OPENAI_ENDPOINT.",
+        ),
+        ProviderInfo(
             name="ollama",
             api="openai",
             key_env="OLLAMA_API_KEY",
@@ -100,6 +109,8 @@ PROVIDERS: dict[str, ProviderInfo] = {
         ProviderInfo(name=OFFLINE, api="offline", example=OFFLINE),
     )
 }
+
+_EXAMPLE_URLS = {"azure": "https://NAME.openai.azure.com"}
 
 LOCAL_PROVIDERS = frozenset({"ollama", "vllm", "lmstudio"})
 """Servers that bill nobody we know of: what a call costs there is unknown, which is not the same as 0."""
@@ -175,11 +186,13 @@ def base_url(info: ProviderInfo, environ: Mapping[str, str], configured: Mapping
         url = environ.get(info.url_env, "").strip()
         if info.name == "ollama" and url:
             url = _ollama_url(url)
+        if info.name == "azure" and url:
+            url = _azure_url(url)
     url = url or info.default_url
     if not url:
         raise SettingsError(
             f"no address is known for {info.name}",
-            hint=f"Set {info.url_env}, for example to http://127.0.0.1:8000/v1.",
+            hint=f"Set {info.url_env}, for example to {_EXAMPLE_URLS.get(info.name, 'http://127.0.0.1:8000/v1')}.",
         )
     try:
         parts = urlsplit(url)
@@ -197,6 +210,15 @@ def base_url(info: ProviderInfo, environ: Mapping[str, str], configured: Mapping
             hint=f"Leave it out of the address, and set {info.key_env} to the server's key.",
         )
     return url.rstrip("/")
+
+
+def _azure_url(endpoint: str) -> str:
+    # Azure's own form is the resource alone, without the path of the API.
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        return endpoint
+    return endpoint if parts.path.strip("/") else urlunsplit(parts._replace(path="/openai/v1"))
 
 
 def _ollama_url(host: str) -> str:

@@ -60,7 +60,7 @@ def to_openai(request: ModelRequest, name: ModelName) -> dict[str, Any]:
 
     Raises ModelRequestError for extra fields that are no JSON object, and for images that are none.
     """
-    own = name.provider == "openai"
+    own = name.provider in ("openai", "azure")
     request = asked(request)
     body: dict[str, Any] = {
         "model": name.model,

@@ -96,7 +96,7 @@ class SdkAddresses:
         }
         if parts.query:  # Azure's api-version
             settings["default_query"] = dict(parse_qsl(parts.query))
-        if (parts.hostname or "").endswith(_AZURE):
+        if self._info.name == "azure" or (parts.hostname or "").endswith(_AZURE):
             settings["default_headers"] = {"api-key": self._key}
         client = getattr(self._sdk, _CLIENTS[self._info.api])(**settings)
         if self._info.api == "anthropic":

@@ -60,6 +60,8 @@ async def test_azure_gets_its_own_key_header(host: str) -> None:
     assert address.headers["api-key"] == KEY
     other = await asked("openai-compatible", f"https://{host}.example.org/openai/v1")
     assert "api-key" not in other.headers
+    in_front = await asked("azure", "https://gateway.example.org/ai/v1")
+    assert in_front.headers["api-key"] == KEY
 
 
 async def test_what_the_environment_holds_for_another_server_is_not_sent(
