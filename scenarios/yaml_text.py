@@ -35,7 +35,7 @@ def read_yaml(path: Path, text: str) -> tuple[Any, dict[int, int]]:
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise SuiteError(
             f"{path}{where}: this is not YAML: {error.problem or error.context}", path=str(path),
-            hint="Look at its indentation; texts with : or # in them are written in quotes.",
+            hint='Look at its indentation; texts that hold : or #, and questions within {…}, are written in "quotes".',
         ) from None  # fmt: skip
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SuiteError(

@@ -66,7 +66,7 @@ def suite(data: Path | None, part: str = "") -> Suite:
     ]
     return Suite(
         f"bfcl-{part}" if part else "bfcl", cases,
-        [{"use": "function_calls", "functions_from": "input.functions"}, "cost", "time"],
+        [{"use": "function_calls", "functions_from": "input.functions"}],
         folder=first.parent, crew=crew,
         description="Function calling; right are the same functions with accepted arguments, in any order.",
     )  # fmt: skip

@@ -50,7 +50,7 @@ def suite(data: Path | None) -> Suite:
         for number, row in enumerate(rows_with(path, "question", "answer"))
     ]
     return Suite(
-        "gsm8k", cases, ["numeric", "cost", "time"], folder=path.parent, crew=crew,
+        "gsm8k", cases, ["numeric"], folder=path.parent, crew=crew,
         description="Grade-school maths word problems; right is the number that the answer ends with.",
     )  # fmt: skip
 

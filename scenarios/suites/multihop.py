@@ -95,7 +95,7 @@ def _suite(name: str, title: str, data: Path | None, *, hotpot: bool) -> Suite:
         name, cases,
         [
             FirstLine({"use": "f1", "hotpot": True} if hotpot else "f1"), FirstLine("normalised"),
-            "citation_recall", "citation_precision", "cost", "time",
+            "citation_recall", "citation_precision",
         ],
         documents=[passages_folder(name, passages)], folder=path.parent, crew=crew,
         description=f"{title} over {len(passages):,} passages; judged is the first line of the answer.",

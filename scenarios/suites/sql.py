@@ -60,7 +60,7 @@ def suite(data: Path | None) -> Suite:
             )
         )
     return Suite(
-        "sql", cases, ["sql", "cost", "time"], folder=path.parent, crew=crew,
+        "sql", cases, ["sql"], folder=path.parent, crew=crew,
         description="Text to SQL; right is a query that gives the rows of an accepted one.",
     )  # fmt: skip
 

@@ -50,6 +50,6 @@ def suite(data: Path | None) -> Suite:
         for row in rows_with(path, "qid", "question", "answer")
     ]
     return Suite(
-        "strategyqa", cases, ["choice", "cost", "time"], folder=path.parent, crew=crew,
+        "strategyqa", cases, ["choice"], folder=path.parent, crew=crew,
         description="Yes/no questions with implicit steps; right is the yes or no that the answer states.",
     )  # fmt: skip

@@ -33,8 +33,7 @@ async def no_crew(crew: Crew, task: Any) -> Any:
 async def scores(suite: Suite, case: Case, output: Any) -> dict[str, float]:
     """What the suite's scorers of answers say of this one."""
     attempt = Attempt(case=case, output=output)
-    judging = [s for s in suite.scorers if s.name not in ("cost", "time")]
-    return {s.name: (await s.score(attempt, no_crew)).value for s in judging}
+    return {s.name: (await s.score(attempt, no_crew)).value for s in suite.scorers}
 
 
 def data(name: str) -> Path:
