@@ -16,7 +16,7 @@ MISSING: Any = object()
 """What `found_at` gives where there is nothing."""
 
 LONGEST_TEXT = 100_000
-"""Characters of an answer that are looked at, from its end: that is where answers conclude."""
+"""Characters of an answer in which something is looked for, from its end: that is where answers conclude."""
 
 
 class AnswerScorer(Scorer):
@@ -103,9 +103,13 @@ def found_at(data: Any, path: str) -> Any:
 
 
 def text_of(answer: Any) -> str:
-    """An answer as text, data as JSON; of a very long one its end."""
-    text = answer if isinstance(answer, str) else to_json(answer)
-    return text[-LONGEST_TEXT:]
+    """An answer as text, data as JSON."""
+    return answer if isinstance(answer, str) else to_json(answer)
+
+
+def end_of(answer: Any) -> str:
+    """An answer as text; of a very long one its end."""
+    return text_of(answer)[-LONGEST_TEXT:]
 
 
 def texts_in(expected: Any, wrong_form: Callable[[Any], DefinitionError]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
+from callsheet.scenarios.scorers.answers import AnswerScorer, end_of
 from callsheet.scenarios.scorers.base import Score, right, wrong
 
 _LETTERS = tuple("ABCDEFGHIJ")
@@ -58,7 +58,7 @@ class Choice(AnswerScorer):
         reader = self._reader(expected)
         if reader is None:
             raise self.misfit(expected)
-        found = reader.picked(text_of(answer))
+        found = reader.picked(end_of(answer))
         wanted = reader.canonical(_named(expected))
         if found == {wanted}:
             return right()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from callsheet.scenarios.case import Case
-from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
+from callsheet.scenarios.scorers.answers import AnswerScorer, end_of
 from callsheet.scenarios.scorers.base import Score
 
 # [docs/x.md#L1-L7], also several in one bracket; of a Markdown link the address.
@@ -77,7 +77,7 @@ class Citations(AnswerScorer):
     def judge(self, answer: Any, expected: Any) -> Score:
         """The share."""
         wanted = [Cited.of(source) for source in dict.fromkeys(expected)]
-        cited = cited_in(text_of(answer), wanted)
+        cited = cited_in(end_of(answer), wanted)
         if self._precision:
             if not cited:
                 return Score(value=float(not wanted), explanation="nothing is cited" if wanted else "")

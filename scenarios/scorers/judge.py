@@ -12,7 +12,7 @@ from callsheet.core.canonical import digest, to_json
 from callsheet.core.errors import OutputError
 from callsheet.scenarios.attempt import Attempt
 from callsheet.scenarios.case import Case
-from callsheet.scenarios.scorers.answers import MISSING, AnswerScorer, found_at, text_of
+from callsheet.scenarios.scorers.answers import MISSING, AnswerScorer, end_of, found_at
 from callsheet.scenarios.scorers.base import RunCrew, Score, checked_score, wrong
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Judge(AnswerScorer):
         raise self.misuse("it cannot judge without a model", "Use `score`.")
 
     def _task(self, case: Case, answer: Any) -> str:
-        task = {"task": case.input, "answer": text_of(answer)}
+        task = {"task": case.input, "answer": end_of(answer)}
         expected = self.expected_of(case)
         if self._show_expected and expected is not None:
             task["reference"] = expected

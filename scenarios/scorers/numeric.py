@@ -7,7 +7,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
+from callsheet.scenarios.scorers.answers import AnswerScorer, end_of
 from callsheet.scenarios.scorers.base import Score, right, wrong
 
 # Not a part of a word (H2O), nor of a longer number. A minus counts unless it stands between two things (10-8).
@@ -73,7 +73,7 @@ class Numeric(AnswerScorer):
     def _given(self, answer: Any) -> Decimal | None:
         if isinstance(answer, (int, float)) and not isinstance(answer, bool):
             return _exact(answer)
-        text = text_of(answer)
+        text = end_of(answer)
         for written, meant in _LATEX:
             text = text.replace(written, meant)
         found = list(_NUMBER.finditer(text))

@@ -13,8 +13,8 @@ from callsheet.core.errors import RunError
 from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
 from callsheet.scenarios.scorers.base import Score, right, wrong
 
-_LONGEST = 20_000
-"""Characters of an answer that are searched, from its end."""
+_SAFE_LENGTH = 20_000
+"""Characters up to which a pattern with one open repeat, which takes quadratic time at worst, is no risk."""
 _TIME_LIMIT_S = 5.0
 _SEARCH = """
 import json, re, sys
@@ -29,8 +29,8 @@ class Regex(AnswerScorer):
 
     `ignore_case`, `multiline` (^ and $ at each line) and `dotall` (. is also a line's end) are Python's flags;
     `absent` turns it round: what matches is wrong. Answers are strangers' text, and some patterns take years for
-    some texts: one with several open repeats is searched in a process of its own, which is ended after 5 s (then
-    a RunError). Of answers above 20,000 characters the end is searched.
+    some texts: one with several open repeats, and any on a text above 20,000 characters, is searched in a process
+    of its own, which is ended after 5 s (then a RunError).
     """
 
     use = "regex"
@@ -67,8 +67,8 @@ class Regex(AnswerScorer):
     async def judged(self, answer: Any, expected: Any) -> Score:
         """Right if it matches, or does not where it must not. Raises RunError if that takes too long."""
         pattern = self._compiled(self._pattern or expected)
-        text = text_of(answer)[-_LONGEST:]
-        if not may_explode(pattern.pattern):
+        text = text_of(answer)
+        if len(text) <= _SAFE_LENGTH and not may_explode(pattern.pattern):
             return self.judge(answer, expected)
         given = json.dumps([pattern.pattern, int(pattern.flags), self._whole, text])
         try:
@@ -87,7 +87,7 @@ class Regex(AnswerScorer):
     def judge(self, answer: Any, expected: Any) -> Score:
         """As `judged`, in this process."""
         pattern = self._compiled(self._pattern or expected)
-        text = text_of(answer)[-_LONGEST:]
+        text = text_of(answer)
         found = pattern.fullmatch(text) if self._whole else pattern.search(text)
         return self._verdict(found is not None, pattern.pattern)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
+from callsheet.scenarios.scorers.answers import AnswerScorer, end_of
 from callsheet.scenarios.scorers.base import Score, right, wrong
 from callsheet.scenarios.scorers.reading import fenced
 from callsheet.scenarios.scorers.result_sets import orders_rows, same_result
@@ -65,7 +65,7 @@ class Sql(AnswerScorer):
 
     def judge(self, answer: Any, expected: Any) -> Score:
         """Right if the results are the same."""
-        query = query_in(text_of(answer))
+        query = query_in(end_of(answer))
         if not query:
             return wrong("no query found in the answer")
         path = self._path(expected)

@@ -14,7 +14,8 @@ _READING = frozenset(
 )
 _BANNED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 _LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,
+    # Also of what is made on the way: searching a long text for a long one cannot be interrupted.
+    sqlite3.SQLITE_LIMIT_LENGTH: 200_000,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_COLUMN: 200,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
@@ -22,9 +23,9 @@ _LIMITS = {
     # A pattern with many % over a long text runs on without being interrupted.
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 200,
 }
-_CHECKED_EVERY = 2_000
-"""Steps of SQLite's machine between two looks at the clock."""
-_MAX_BYTES = 20_000_000
+_CHECKED_EVERY = 50
+"""Steps of SQLite's machine between two looks at the clock; one step can take 0.2 s, on texts of the greatest length."""
+_MAX_BYTES = 5_000_000
 """Of a result, roughly."""
 
 

@@ -27,6 +27,12 @@ async def test_a_pattern_with_several_repeats_judges_as_ever() -> None:
     assert await judged(r"A+\nB+", "a\nb", ignore_case=True, whole=True) == 1
 
 
+async def test_a_long_answer_is_searched_from_its_beginning() -> None:
+    assert await judged("sorry", "sorry" + "." * 100_000) == 1
+    assert await judged("sorry", "sorry" + "." * 100_000, absent=True) == 0
+    assert await judged("sorry", "sorry" + "." * 100_000, whole=True) == 0
+
+
 async def test_an_answer_on_which_a_pattern_explodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regex, "_TIME_LIMIT_S", 0.5)
     with pytest.raises(RunError, match=r"took more than 0\.5 s") as caught:

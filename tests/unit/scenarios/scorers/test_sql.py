@@ -201,15 +201,20 @@ def test_what_does_more_than_read_is_stopped_and_wrong(shop: Path, query: str, t
     assert sorted(tmp_path.iterdir()) == files
 
 
+SLOW = "instr(printf('%.*c', 199999, 'a'), printf('%.*c', 99999, 'a') || 'b')"
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n WHERE i > 1",
         f"SELECT count(*) FROM {', '.join(f'item i{number}' for number in range(16))}",
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 + {SLOW} FROM n) SELECT max(i) FROM n",
     ],
 )
 def test_what_never_ends_is_stopped(shop: Path, query: str) -> None:
+    # The last one is made of steps that take long each, in which SQLite does not look at the clock.
     score = Sql(time_limit_s=0.2).judge(query, {"database": str(shop), "sql": "SELECT 1"})
     assert (score.value, score.explanation) == (0, "the query: it took more than 0.2 s")
 
@@ -218,8 +223,8 @@ def test_no_more_rows_are_read_than_could_be_right(shop: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     score = Sql().judge(endless, {"database": str(shop), "sql": "SELECT 1"})
     assert (score.value, score.explanation) == (0, "the query: it gives more than 2 rows")
-    wide = "SELECT " + ", ".join(["printf('%.*c', 999999, 'x')"] * 50)
-    assert "more than 20 MB" in Sql().judge(wide, {"database": str(shop), "sql": "SELECT 1"}).explanation
+    wide = "SELECT " + ", ".join(["printf('%.*c', 199999, 'x')"] * 50)
+    assert "more than 5 MB" in Sql().judge(wide, {"database": str(shop), "sql": "SELECT 1"}).explanation
 
 
 def test_a_database_that_is_read_only_can_be_read(shop: Path) -> None:

@@ -49,6 +49,13 @@ def test_exact_compares_texts_and_data(judged: Any, answer: Any, expected: Any, 
     assert judged.right("exact", answer, expected) is right
 
 
+def test_a_long_answer_is_compared_whole(judged: Any) -> None:
+    long = "x" * 200_000
+    assert judged.right("exact", long, long)
+    assert not judged.right("exact", f"y{long}", long)
+    assert judged.right("contains", f"Paris {long}", "Paris")
+
+
 def test_exact_can_take_blanks_and_no_case_into_account(judged: Any) -> None:
     assert not judged.right("exact", " Paris", "Paris", strip=False)
     assert judged.right("exact", "PARIS", "Paris", case=False)
