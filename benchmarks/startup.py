@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Wanted
 from benchmarks.machine import spread
+from benchmarks.model_server import ModelServer
 
 IMPORT = "import time; t = time.perf_counter(); import callsheet; print(time.perf_counter() - t)"
 
@@ -43,8 +46,37 @@ if __name__ == "__main__":
 """
 
 
-def measure(rounds: int = 5, ray_rounds: int = 2) -> dict[str, Any]:
-    """Wall seconds, each from a fresh process."""
+RAY = """
+import time
+from callsheet.runtime.cluster import LOCAL_ENVIRONMENT
+import os
+os.environ.update(LOCAL_ENVIRONMENT)
+import ray
+ray.init(address="local", include_dashboard=False, log_to_driver=False)
+print("started", time.time(), flush=True)
+ray.shutdown()
+"""
+"""Ray's own start, as callsheet starts it."""
+
+CLI = "from callsheet.cli import main; main()"
+MODEL = "openai-compatible/any"
+RAY_ROUNDS = 3
+"""At most: each starts Ray four times."""
+TIMEOUT_S = 180
+QUESTION = "Where is order 17?"
+
+WANTED = (
+    Wanted(figure="import callsheet, s", at_most=0.3),
+    Wanted(figure="inline, first answer, s", at_most=2),
+    Wanted(figure="`run` cold, first model call less Ray's own start, s", at_most=2.5),
+    Wanted(figure="the first `run` after `up`, first model call, s", at_most=2.5),
+    Wanted(figure="`run` after `up`, first model call, s", at_most=2.5),
+)
+
+
+def measure(rounds: int = 5, *, quick: bool = False) -> dict[str, Any]:
+    """Wall seconds, each from a fresh process. First model calls are told by the server that sees them."""
+    found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "crew.py"
         script.write_text(CREW)
@@ -53,20 +85,52 @@ def measure(rounds: int = 5, ray_rounds: int = 2) -> dict[str, Any]:
         }
         environment |= {"CALLSHEET_HOME": str(Path(folder) / "home"), "CALLSHEET_PHOENIX": "off"}
 
-        def run(*command: str) -> tuple[str, float]:
-            began = time.perf_counter()
-            found = subprocess.run(
-                [sys.executable, *command], env=environment, capture_output=True, text=True, check=True
-            )
-            return found.stdout, time.perf_counter() - began
+        def run(*command: str, **variables: str) -> str:
+            return subprocess.run(
+                [sys.executable, *command], env=environment | variables, capture_output=True, text=True,
+                stdin=subprocess.DEVNULL, check=True, timeout=TIMEOUT_S,
+            ).stdout  # fmt: skip
 
-        imports = [float(run("-c", IMPORT)[0]) for _ in range(rounds)]
-        inline = [json.loads(run(str(script), "inline")[0]) for _ in range(rounds)]
-        ray = [json.loads(run(str(script), "ray")[0]) for _ in range(ray_rounds)]
-    return {
-        "import_callsheet_s": spread(imports),
-        "inline_first_answer_s": spread([found["first_s"] for found in inline]),
-        "inline_second_answer_s": spread([found["second_s"] for found in inline]),
-        "ray_cold_first_answer_s": spread([found["first_s"] for found in ray]),
-        "ray_warm_answer_s": spread([found["second_s"] for found in ray]),
-    }
+        def keep(figure: str, value: float) -> None:
+            found.setdefault(figure, []).append(value)
+
+        def first_call() -> float:
+            """From the start of a `callsheet run` to its first model call."""
+            with ModelServer() as server:
+                begun = time.time()
+                command = ("-c", CLI, "run", str(script), QUESTION, "--model", MODEL, "--json")
+                result = json.loads(run(*command, OPENAI_COMPATIBLE_BASE_URL=server.url))
+                assert result["status"] == "done", result
+                return server.stats()["first_at"] - begun
+
+        for _ in range(rounds):
+            keep("import callsheet, s", float(run("-c", IMPORT)))
+            inline = json.loads(run(str(script), "inline"))
+            keep("inline, first answer, s", inline["first_s"])
+            keep("inline, second answer, s", inline["second_s"])
+        for _ in range(1 if quick else min(rounds, RAY_ROUNDS)):
+            begun = time.time()
+            own = float(run("-c", RAY).split("started ")[1].split()[0]) - begun
+            keep("Ray's own start, s", own)
+            cold = first_call()
+            keep("`run` cold, first model call, s", cold)
+            keep("`run` cold, first model call less Ray's own start, s", cold - own)
+            ray = json.loads(run(str(script), "ray"))
+            keep("on Ray in a script, cold, first answer, s", ray["first_s"])
+            keep("on Ray in a script, second answer, s", ray["second_s"])
+            _warm(run, first_call, keep)
+    return {figure: spread(values) for figure, values in found.items()}
+
+
+def _warm(
+    run: Callable[..., str], first_call: Callable[[], float], keep: Callable[[str, float], None]
+) -> None:
+    """After `callsheet up`: the first `run` starts the services on the cluster, the next ones find them."""
+    begun = time.time()
+    run("-c", CLI, "up")
+    keep("`up`, s", time.time() - begun)
+    try:
+        keep("the first `run` after `up`, first model call, s", first_call())
+        keep("`run` after `up`, first model call, s", first_call())
+    finally:
+        run("-c", CLI, "down")
