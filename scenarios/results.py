@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 VERSION = 1
 """Version of the stored form. 1: the first."""
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _storable(value: Any) -> Any:
+    """The value without lone surrogates: models send some, and UTF-8, which files are in, has none."""
+    if isinstance(value, str):
+        return value if value.isascii() else _LONE_SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(item) for item in value]
+    return value
+
+
+Told = Annotated[str, AfterValidator(_storable)]
+"""Text from outside."""
+
+Given = Annotated[Any, AfterValidator(_storable)]
+"""Data from outside."""
 
 Status = Literal["done", "failed", "limit", "waiting", "cancelled"]
 """How a trial's run ended. Only `done` has an answer that is scored; the rest are failures, not wrong answers."""
@@ -34,8 +55,8 @@ class ScoreRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float | None
-    explanation: str = ""
-    error: str = ""
+    explanation: Told = ""
+    error: Told = ""
 
 
 class Trial(BaseModel):
@@ -54,9 +75,9 @@ class Trial(BaseModel):
     repeat: int = 0
     run_id: str
     status: Status
-    output: Any = None
+    output: Given = None
     scores: dict[str, ScoreRecord] = Field(default_factory=dict)
-    error: str = ""
+    error: Told = ""
     """What ended the run, with its type, if it is not done."""
     llm_calls: int = 0
     tool_calls: int = 0
@@ -124,7 +145,7 @@ class BenchResult(BaseModel):
 
     info: BenchInfo
     trials: tuple[Trial, ...] = ()
-    inputs: dict[str, Any] = Field(default_factory=dict)
+    inputs: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(default_factory=dict)
     """Each case's input and expected answer, by id: `{"input": …, "expected": …}`, for reports."""
 
     @property

@@ -68,18 +68,20 @@ def write_text(path: str | Path, text: str) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Models send lone surrogates; UTF-8 has none.
-        partial.write_text(text.encode("utf-8", "backslashreplace").decode(), encoding="utf-8")
-        partial.replace(target)
+        try:
+            # Models send lone surrogates; UTF-8 has none.
+            partial.write_text(text.encode("utf-8", "backslashreplace").decode(), encoding="utf-8")
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UsageError(
             f"{path} cannot be written: {error.strerror}",
             hint="Give a file in a folder that you may write to.",
         ) from error
 
 
-_WRITTEN_BY = "Give a file that `callsheet bench --output` wrote."
+_WRITTEN_BY = "Give a file that `callsheet bench --out` wrote."
 
 
 def _check_version(path: str | Path, version: object) -> None:

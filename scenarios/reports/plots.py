@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ def _style() -> Iterator[None]:
         "grid.color": _GRID, "grid.linewidth": 0.8, "font.size": 10, "font.family": ["DejaVu Sans"],
         "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.fonttype": "path",
     }  # fmt: skip
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Its font lacks Chinese, say: a box in a plot is no reason to alarm whoever benches.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
@@ -138,10 +141,9 @@ def _scores(summary: Summary, looks: dict[str, tuple[str, str]]) -> Figure:
         ax.plot([e.mean], [row], marker=marker, color=colour, markersize=8, linestyle="none")
         ends += [low, high]
     _rows(ax, [c.label for c in found])
-    name, unit = summary.scorers[0].name, summary.scorers[0].unit
-    if not unit and min(ends) >= 0 and max(ends) <= 1:
+    if not summary.scorers[0].unit and min(ends) >= 0 and max(ends) <= 1:
         _room(ax, max(0.0, min(ends) - 0.05), min(1.0, max(ends) + 0.05))
-    ax.set_xlabel(f"{name} ({unit})" if unit else name)
+    ax.set_xlabel(_axis(summary))
     ax.set_title("Score")
     note = "Mean over the cases with its 95 % interval; runs that failed count as the worst score."
     return Figure(name="scores", title="Score", note=note, figure=figure)
@@ -168,9 +170,8 @@ def _frontier(summary: Summary, looks: dict[str, tuple[str, str]]) -> Figure:
             linestyle=(0, (4, 3)), zorder=0,
         )  # fmt: skip
     _scale(ax, [cost for cost, _ in points.values()], _usd, "USD a run")
-    scorer = summary.scorers[0]
-    ax.set_ylabel(f"{scorer.name} ({scorer.unit})" if scorer.unit else scorer.name)
-    if scorer.better == "lower":
+    ax.set_ylabel(_axis(summary))
+    if summary.scorers[0].better == "lower":
         ax.invert_yaxis()
     ax.grid()
     ax.set_title("Cost and score")
@@ -243,6 +244,11 @@ def _room(ax: Any, low: float, high: float) -> None:
     """Limits at which markers on 0 or 1 are not cut off."""
     margin = (high - low) * 0.03
     ax.set_xlim(low - margin, high + margin)
+
+
+def _axis(summary: Summary) -> str:
+    name, unit = summary.scorers[0].name, summary.scorers[0].unit
+    return _wrapped(f"{name} ({unit})" if unit else name)
 
 
 def _priced(c: CandidateSummary) -> bool:
