@@ -24,7 +24,7 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 200,
 }
 _CHECKED_EVERY = 50
-"""Steps of SQLite's machine between two looks at the clock; one step can take 0.2 s, on texts of the greatest length."""
+"""Steps of SQLite's machine between two looks at the clock; one on the longest texts can take 0.2 s."""
 _MAX_BYTES = 5_000_000
 """Of a result, roughly."""
 
