@@ -10,20 +10,22 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 _BLOCK = re.compile(
-    r"(?:^<!-- no test: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    r"(?:^<!-- no test: (?P<reason>.+?) -->\n|^<!-- file: (?P<file>.+?) -->\n)?"
+    r"^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One fenced block; `untested` is the reason written above it, or ""."""
+    """One fenced block; `untested` is the reason written above it, or "", and `file` the name it is saved under."""
 
     page: str
     line: int
     language: str
     code: str
     untested: str
+    file: str = ""
 
     @property
     def place(self) -> str:
@@ -36,6 +38,11 @@ def blocks(language: str) -> list[Block]:
     return [block for page in PAGES for block in _blocks_of(page) if block.language == language]
 
 
+def files() -> dict[str, str]:
+    """The blocks that are files, by name: what the page's other examples find in the folder they run in."""
+    return {block.file: block.code for page in PAGES for block in _blocks_of(page) if block.file}
+
+
 def _blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
@@ -45,6 +52,7 @@ def _blocks_of(page: Path) -> list[Block]:
             language=match["language"],
             code=match["code"],
             untested=match["reason"] or "",
+            file=match["file"] or "",
         )
         for match in _BLOCK.finditer(text)
     ]

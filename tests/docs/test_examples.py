@@ -5,6 +5,7 @@ A block that cannot has a comment `<!-- no test: why -->` above it, and shows up
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.docs.markdown import PAGES, ROOT, blocks
+from callsheet.scenarios.scorers import make_scorer
+from tests.docs.markdown import PAGES, ROOT, blocks, files
 
 TIMEOUT_S = 150
 
@@ -50,12 +53,14 @@ def run(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the repository's pages in it, and the README's first crew as `helpdesk.py`."""
+    """A folder with the repository's pages in it, the README's first crew as `helpdesk.py`, and the pages' files."""
     place = tmp_path / "work"
     place.mkdir()
     shutil.copytree(ROOT / "docs", place / "docs")
     shutil.copy(ROOT / "README.md", place)
     (place / "helpdesk.py").write_text(blocks("python")[0].code)
+    for name, text in files().items():
+        (place / name).write_text(text, encoding="utf-8")
     return place
 
 
@@ -118,6 +123,18 @@ def test_the_documents_answer_how_callsheet_survives_a_crash(folder: Path) -> No
     )
     assert "journal" in done.stdout
     assert "[docs/durability.md#L" in done.stdout
+
+
+def test_the_bench_of_the_page_comes_out_as_it_shows(folder: Path) -> None:
+    command = "bench orders.yaml --crew shop.py:before --crew shop.py:after --inline --json"
+    done = run(["-c", CALLSHEET, *command.split()], folder)
+    shares = [each["scores"]["contains"]["value"] for each in json.loads(done.stdout)["result"]["trials"]]
+    assert (sum(shares[0::2]), sum(shares[1::2])) == (6, 9)
+
+
+def test_every_scorer_in_the_pages_yaml_is_one() -> None:
+    found = [spec for block in blocks("yaml") for spec in yaml.safe_load(block.code).get("scorers", ())]
+    assert len([make_scorer(spec) for spec in found]) >= 5
 
 
 def test_every_relative_link_leads_somewhere() -> None:
