@@ -57,9 +57,9 @@ class Judge(AnswerScorer):
     """A model judges the answer by a `rubric`: a crew of one agent, run where the bench runs, at the bench's cost.
 
     `scale`: "share" (a number from 0 to 1), "pass" (met or not), or two whole numbers such as [1, 5], which become
-    shares of 1. `model` is `provider/name` (default: the settings' model). The judge is shown the case's input and, unless
-    `show_expected` is false, what it expects, if anything. The answer reaches it as material in a JSON text, not
-    as instructions. Raises what ends the judge's run, and OutputError for a grade off the scale.
+    shares of 1. `model` is `provider/name` (default: the settings' model). The judge is shown the case's input and,
+    unless `show_expected` is false, what it expects, if anything. The answer reaches it as material in a JSON text,
+    not as instructions. Raises what ends the judge's run, and OutputError for a grade off the scale.
     """
 
     use = "judge"
