@@ -186,4 +186,5 @@ def _usage(reply: ModelReply) -> RunUsage:
     return RunUsage(
         llm_calls=1, input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens,
         cost_usd=reply.cost_usd or 0.0, unpriced_calls=int(reply.cost_usd is None),
+        cached_calls=int(reply.source == "cache"),
     )  # fmt: skip

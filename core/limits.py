@@ -72,7 +72,8 @@ class RunUsage:
     """What a run has used so far, from its recorded steps alone: a replay counts nothing twice.
 
     `cost_usd` is the sum of the known prices; `unpriced_calls` says how many calls have none, so that a
-    sum with unknown parts is never shown as if it were whole.
+    sum with unknown parts is never shown as if it were whole. `cached_calls` are those of the model calls that
+    the response cache answered, which nobody was paid for.
     """
 
     llm_calls: int = 0
@@ -81,6 +82,7 @@ class RunUsage:
     cost_usd: float = 0.0
     unpriced_calls: int = 0
     tool_calls: int = 0
+    cached_calls: int = 0
 
     @property
     def tokens(self) -> int:
@@ -96,14 +98,24 @@ class RunUsage:
             cost_usd=self.cost_usd + other.cost_usd,
             unpriced_calls=self.unpriced_calls + other.unpriced_calls,
             tool_calls=self.tool_calls + other.tool_calls,
+            cached_calls=self.cached_calls + other.cached_calls,
         )
 
+    def stored(self) -> dict[str, Any]:
+        """All fields, as journals keep them: `cached_calls` where there are any, as they were without it before."""
+        kept = {name: getattr(self, name) for name in names_of(RunUsage)}
+        if not self.cached_calls:
+            del kept["cached_calls"]
+        return kept
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible form; `cost_usd` is null where a part of it is unknown."""
+        """JSON-compatible form; `cost_usd` is null where a part of it is unknown, `cached_calls` is left out for 0."""
+        cached = {"cached_calls": self.cached_calls} if self.cached_calls else {}
         return {
             "llm_calls": self.llm_calls,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cost_usd": None if self.unpriced_calls else round(self.cost_usd, 8),
             "tool_calls": self.tool_calls,
+            **cached,
         }

@@ -189,7 +189,7 @@ def record_to_dict(record: Envelope | Step) -> dict[str, Any]:
     data = {name: getattr(record, name) for name in names_of(type(record))}
     usage = data.get("usage")
     if isinstance(usage, RunUsage):
-        data["usage"] = {name: getattr(usage, name) for name in names_of(RunUsage)}
+        data["usage"] = usage.stored()
     return data
 
 

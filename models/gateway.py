@@ -40,7 +40,6 @@ from callsheet.models.messages import ModelReply, ModelRequest, Usage
 from callsheet.models.model_facts import LISTED, ModelBook
 from callsheet.models.pipeline import Pipeline
 from callsheet.models.policy import PREFIX, ModelPolicy
-from callsheet.models.prices import check_budget
 from callsheet.models.provider import Emit, Provider
 from callsheet.models.quotes import Quote
 from callsheet.models.router import Routing, StepNeeds, needs_of, no_model, route
@@ -236,9 +235,6 @@ class Gateway:
             models = await self._models(request.model, needs, log)
             if log.policy and ModelPolicy.from_text(request.model).max_usd_per_call is not None:
                 request = replace(request, max_tokens=needs.output_tokens)  # or the price would not hold
-        if request.budget_usd is not None:
-            name = parse_model(models[0])
-            check_budget(request, name, self._provider(name)[1])
         return await self._pipeline.answer(request, models, log, emit)
 
     def _provider(self, name: ModelName) -> tuple[Provider, str]:

@@ -173,8 +173,6 @@ class ModelRequest:
     """The cassette that answers in the place of any model; empty: none."""
     deadline: float | None = None
     """Unix time (s) after which nobody waits for the answer."""
-    budget_usd: float | None = None
-    """What the run may still spend, in USD; the gateway refuses a call whose worst case is above it."""
     run_id: str = ""
     turn_id: str = ""
     agent: str = ""

@@ -189,7 +189,7 @@ def _storable(step: Step, big: dict[str, str]) -> Any:
     """The step as it is stored: its usage as JSON, and its large texts elsewhere."""
     if step.usage is None and len(step.input) <= BLOB_BYTES and len(step.result) <= BLOB_BYTES:
         return step
-    usage = None if step.usage is None else to_json(columns(step.usage))
+    usage = None if step.usage is None else to_json(step.usage.stored())
     return SimpleNamespace(
         **{
             **columns(step),

@@ -170,6 +170,11 @@ def _arguments(text: str) -> str:
     )
 
 
+def model_calls(calls: int, cached: int) -> str:
+    """How many model calls there were, and how many of them the response cache answered, if any."""
+    return f"{calls} model calls" + (f" ({cached} from the cache)" if cached else "")
+
+
 def cost_text(cost_usd: float | None) -> str:
     """A cost as people read it: unknown where the price of a part is."""
     if cost_usd is None:
@@ -183,7 +188,7 @@ def summary(result: Result, models: list[str], trace: str) -> str:
     parts = [
         result.status,
         ", ".join(models) or "no model called",
-        f"{usage.llm_calls} model calls, {usage.tool_calls} tool calls",
+        f"{model_calls(usage.llm_calls, usage.cached_calls)}, {usage.tool_calls} tool calls",
         f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens",
         cost_text(usage.to_dict()["cost_usd"]),
         f"{result.elapsed_s:.1f} s",

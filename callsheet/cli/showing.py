@@ -91,7 +91,7 @@ def _show_facts(screen: Console, record: RunRecord, run: dict[str, Any], left: b
         ("status", f"{record.status}{', but nobody works on it any more' if left else ''}"),
         ("started", when(record.started)),
         ("took", seconds(run["elapsed_s"])),
-        ("model calls", usage.get("llm_calls", "")),
+        ("model calls", _calls(usage)),
         ("tool calls", usage.get("tool_calls", "")),
         ("tokens", f"{usage.get('input_tokens', 0):,} in, {usage.get('output_tokens', 0):,} out"),
         ("cost", cost_of(usage)),
@@ -102,6 +102,11 @@ def _show_facts(screen: Console, record: RunRecord, run: dict[str, Any], left: b
             screen.print(f"{title:<12}", style="dim", end="")
             screen.print(printable(str(value)))
     screen.print()
+
+
+def _calls(usage: dict[str, Any]) -> str:
+    cached = usage.get("cached_calls", 0)  # what an older callsheet has kept does not say
+    return f"{usage.get('llm_calls', '')}{f' ({cached} from the cache)' if cached else ''}"
 
 
 def _show_item(talk: Conversation, reader: Any, item: Numbered) -> None:

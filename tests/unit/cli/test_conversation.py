@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from callsheet.cli.conversation import Conversation, cost_text, summary
+from callsheet.cli.conversation import Conversation, cost_text, model_calls, summary
 from callsheet.cli.screen import console
 from callsheet.core.limits import RunUsage
 from callsheet.crews.result import Result, RunEvent
@@ -96,6 +96,11 @@ def test_the_last_line_says_what_it_took() -> None:
         "done · vllm/q · 3 model calls, 2 tool calls · 1,234 + 56 tokens · cost unknown · 4.2 s · "
         "run 1122-abc · no trace"
     )
+
+
+def test_the_summary_says_how_many_calls_the_cache_answered() -> None:
+    assert model_calls(3, 0) == "3 model calls"
+    assert model_calls(3, 2) == "3 model calls (2 from the cache)"
 
 
 def spoken(text: str, sender: str = "researcher", name: str = "") -> RunEvent:

@@ -70,7 +70,8 @@ EXAMPLES: list[Any] = [
     CARD, protocol.Join(card=CARD, name="a", replica=0, replicas=2, pid=7, turns=(("r", "t", 1.0),), reserving=(STEP,)),
     protocol.Spoken(run_id="r", turn_id="t", name="a", text="hm", anew=False, at=1.0),
     protocol.Leaving(card=CARD), protocol.Ping(), protocol.Dismissed(), protocol.ParkTurn(turn_id="t"),
-    protocol.StepGranted(turn_id="t", key="k", nth=1),
+    protocol.StepGranted(turn_id="t", key="k", nth=1), protocol.Listening(run_id="r", on=True),
+    protocol.WatchRun(run_id="r", tokens=False), protocol.UnwatchRun(run_id="r"),
     protocol.ResumeRun(run_id="r", launch="l", limits="{}", reply=("e", "{}"), watch="all", again=True),
     protocol.StartRun(record=RECORD, envelope=ENVELOPE, limits=Limits(), watch="all"),
     protocol.CancelRun(run_id="r", reason="enough"), protocol.Query(id=1, verb="runs", args={"limit": 3}),
@@ -295,3 +296,11 @@ def test_a_sum_with_unknown_prices_is_not_shown_as_a_price() -> None:
     assert dataclasses.replace(USAGE, unpriced_calls=0).to_dict() == {
         "llm_calls": 1, "input_tokens": 2, "output_tokens": 3, "cost_usd": 0.25, "tool_calls": 4,
     }  # fmt: skip
+
+
+def test_answers_from_the_cache_are_told_where_there_are_any_and_are_kept() -> None:
+    cached = dataclasses.replace(USAGE, cached_calls=1)
+    assert cached.to_dict()["cached_calls"] == 1
+    assert RunUsage(**cached.stored()) == cached
+    assert RunUsage(**USAGE.stored()) == USAGE
+    assert "cached_calls" not in USAGE.stored()

@@ -12,8 +12,17 @@ from callsheet.core.canonical import from_json
 from callsheet.core.errors import DefinitionError
 from callsheet.crews import Crew
 from callsheet.crews.portal import close_portal
-from callsheet.runtime.journal import Journal
+from callsheet.runtime.journal import Journal, end_of
 from callsheet.settings import load_settings
+
+
+def cached_calls(home: Path) -> list[int]:
+    """How many of its model calls the cache answered, by run, as the journal has it of each."""
+    journal = Journal(home / "journal.db")
+    try:
+        return [end_of(run).usage.cached_calls for run in sorted(journal.runs(), key=lambda run: run.started)]
+    finally:
+        journal.close()
 
 
 def sources(home: Path) -> list[list[str]]:
@@ -48,6 +57,7 @@ def test_where_it_is_on_the_second_run_is_answered_from_it(
 ) -> None:
     ask(cache, temperature, 2, on=True)
     assert sources(home) == [["model"], ["cache"]]
+    assert cached_calls(home) == [0, 1]
 
 
 @pytest.mark.parametrize(
