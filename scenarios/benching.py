@@ -18,7 +18,7 @@ from callsheet.models.catalogue import parse_model
 from callsheet.scenarios.apart import in_own_loop
 from callsheet.scenarios.results import BenchInfo, BenchResult, Trial
 from callsheet.scenarios.sameness import check_same, describe
-from callsheet.scenarios.spending import BudgetSpentError, Purse
+from callsheet.scenarios.spending import BudgetSpentError, Purse, check_budget
 from callsheet.scenarios.standing import FailureWatch, Standing
 from callsheet.scenarios.store import BenchFolder, benches_folder, find_bench
 from callsheet.scenarios.suite import Suite
@@ -198,23 +198,26 @@ class Bench:
 
     def _is_open(self, planned: Planned) -> bool:
         trial = self._trials.get(planned.number)
-        if trial is None:
-            return True
-        failed = trial.status != "done" or any(score.error for score in trial.scores.values())
-        return self._retry_failed and failed
+        return trial is None or (self._retry_failed and _failed(trial))
 
     async def _take_all(self, todo: Sequence[Planned], taker: Taker, standing: Standing) -> None:
         watch = FailureWatch(len(self.info.cases) * self.info.repeats)
         waiting = iter(todo)
+        spent = False
 
         async def work() -> None:
+            nonlocal spent
             for planned in waiting:
-                trial = await taker.take(planned)
+                if spent:
+                    return  # what is under way is done to its end, as far as its share reaches
+                try:
+                    trial = await taker.take(planned)
+                except BudgetSpentError:
+                    spent = True
+                    return
                 self._folder.add(trial)
                 self._trials[trial.number] = trial
-                standing.add(trial)
-                standing.spent_usd = self._purse.spent_usd
-                self._on_trial(standing)
+                self._tell(trial, standing)
                 error = watch.add(trial)
                 if error and len(self._trials) < self.info.planned:
                     raise self._only_failures(trial, error)
@@ -232,6 +235,17 @@ class Bench:
         faults.sort(key=lambda fault: not isinstance(fault, InfrastructureError))
         if faults:
             raise faults[0]
+        if spent:
+            raise BudgetSpentError
+
+    def _tell(self, trial: Trial, standing: Standing) -> None:
+        if trial.cost_usd is None and self._budget_usd is not None and not standing.unpriced:
+            self._progress(
+                f"no price is known for a model of {trial.candidate.label}: what it costs has no part in the budget"
+            )
+        standing.add(trial)
+        standing.spent_usd = self._purse.spent_usd
+        self._on_trial(standing)
 
     async def _left(self, place: Place) -> set[str]:
         """The runs that an earlier process has begun."""
@@ -247,8 +261,10 @@ class Bench:
 
     async def _spent(self, place: Place, left: set[str]) -> float:
         """What the bench has cost: its finished trials, and runs of others as far as they have come."""
-        spent = sum(trial.known_usd + trial.judging_usd for trial in self._trials.values())
-        counted = {trial.run_id for trial in self._trials.values()}
+        # What failed may have been tried again since, and cut off: its run tells.
+        sure = [t for t in self._trials.values() if not _failed(t) or t.run_id not in left]
+        spent = sum(trial.known_usd + trial.judging_usd for trial in sure)
+        counted = {trial.run_id for trial in sure}
         for run_id in left:
             if run_id.partition("-j")[0] not in counted:
                 past = await place.past(run_id)
@@ -274,12 +290,9 @@ class Bench:
         )  # fmt: skip
 
 
-def check_budget(budget_usd: float | None) -> None:
-    """Raises DefinitionError for what can be no budget."""
-    if budget_usd is not None and not (
-        isinstance(budget_usd, (int, float)) and 0 < budget_usd < float("inf")
-    ):
-        raise DefinitionError(f"budget_usd is {budget_usd!r}", hint="Give a number above 0, or leave it out.")
+def _failed(trial: Trial) -> bool:
+    """Whether its run gave no answer, or a scorer could not judge it."""
+    return trial.status != "done" or any(score.error for score in trial.scores.values())
 
 
 def _is_cancelled(end: BaseException) -> bool:

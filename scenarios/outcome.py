@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import CallsheetError
+from callsheet.core.errors import CallsheetError, WaitingError
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step
+from callsheet.crews.questions import questions_of
 from callsheet.crews.result import Result, worked_s
 from callsheet.scenarios.attempt import Attempt, Call
 from callsheet.scenarios.case import Case
@@ -51,7 +52,10 @@ class Past:
 
     @property
     def error(self) -> CallsheetError | None:
-        """What ended the run, if it is not done."""
+        """What ended the run, or what it waits for, if it is not done."""
+        if self.status == "waiting":
+            asked = [question.text for question in questions_of(self.envelopes)] or ["something"]
+            return WaitingError(f"the run waits for a person: {asked[0]}", run_id=self.record.run_id)
         return None if self.record.error is None else CallsheetError.from_dict(from_json(self.record.error))
 
     @property

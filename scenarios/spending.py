@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+from callsheet.core.errors import DefinitionError
+
 ROUNDING_USD = 1e-9
 """What a sum of costs may be off by."""
+
+
+def check_budget(budget_usd: float | None) -> None:
+    """Raises DefinitionError for what can be no budget."""
+    if budget_usd is not None and not (
+        isinstance(budget_usd, (int, float)) and 0 < budget_usd < float("inf")
+    ):
+        raise DefinitionError(f"budget_usd is {budget_usd!r}", hint="Give a number above 0, or leave it out.")
 
 
 class BudgetSpentError(Exception):

@@ -77,8 +77,13 @@ class FailureWatch:
         """The error that ended every run of the trial's candidate, if that is to end the bench; else ""."""
         errors = self._errors.setdefault(trial.candidate, [])
         if len(errors) < self._enough:
-            errors.append(trial.error if trial.status in ("failed", "limit") else "")
+            errors.append(_error_of(trial))
         return errors[0] if len(errors) == self._enough and same_error(errors) else ""
+
+
+def _error_of(trial: Trial) -> str:
+    """What a crew did wrong; somebody's cancelling a run is none of it."""
+    return "" if trial.status in ("done", "cancelled") else trial.error
 
 
 def same_error(errors: Iterable[str]) -> bool:
@@ -88,5 +93,5 @@ def same_error(errors: Iterable[str]) -> bool:
 
 def every_run_failed(trials: Iterable[Trial]) -> str:
     """The first error of a candidate all of whose runs failed with errors of one type; "" if they did not."""
-    errors = [trial.error if trial.status in ("failed", "limit") else "" for trial in trials]
+    errors = [_error_of(trial) for trial in trials]
     return errors[0] if errors and same_error(errors) else ""
