@@ -25,7 +25,7 @@ from callsheet.models.secrets import KEY_FILES, KEYS, provider_environ
 from callsheet.runtime.host import Host, HostConfig, ServiceSpec
 from callsheet.runtime.services import Call, Component
 from callsheet.settings import Settings
-from callsheet.tracing import TracingConfig
+from callsheet.tracing import SpanPlace, TracingConfig
 
 if TYPE_CHECKING:
     from callsheet.crews.crew import Crew
@@ -234,8 +234,9 @@ def _memory(path: Any, embedder: str, secrets: Mapping[str, str], calls: Mapping
     from callsheet.memory.service import Memory
     from callsheet.models.embeddings import EmbedRequest
 
-    async def embed(texts: list[str]) -> list[list[float]]:
-        vectors: list[list[float]] = await calls["gateway"](EmbedRequest(model=embedder, texts=tuple(texts)))
+    async def embed(texts: list[str], places: tuple[SpanPlace, ...]) -> list[list[float]]:
+        request = EmbedRequest(model=embedder, texts=tuple(texts), places=places)
+        vectors: list[list[float]] = await calls["gateway"](request)
         return vectors
 
     return Memory(path, embedder, embed=embed)

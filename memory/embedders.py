@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from callsheet.core.errors import ServiceError, SettingsError, unknown_name
+from callsheet.tracing import SpanPlace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Embed = Callable[[list[str]], Awaitable[list[list[float]]]]
-"""Embeds texts elsewhere: the model gateway does, because it alone has the keys."""
+Embed = Callable[[list[str], tuple[SpanPlace, ...]], Awaitable[list[list[float]]]]
+"""Embeds texts elsewhere: the model gateway does, because it alone has the keys.
+
+It is also told where the span of each text belongs, or nothing where the texts are of no run.
+"""
 
 BATCH = 128
 """How many texts a remote embedder is sent at once."""
@@ -30,8 +34,11 @@ class Embedder(Protocol):
     def fusion_weight(self) -> float:
         """What its similarities count beside BM25 scaled to 1; see `ranking.fuse`."""
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of length 1 (0 for a text that says nothing): float32, shape (len(texts), dimension)."""
+    async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
+        """Vectors of length 1 (0 for a text that says nothing): float32, shape (len(texts), dimension).
+
+        `places`, one for each text or none at all, say where the span of a model's call belongs.
+        """
 
 
 class LexicalEmbedder:
@@ -47,8 +54,8 @@ class LexicalEmbedder:
         self.dimension = dimension
         self.name = f"lexical-1-{dimension}"
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of shape (len(texts), dimension), float32, of length 1 or 0."""
+    async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
+        """Vectors of shape (len(texts), dimension), float32, of length 1 or 0; no model, so no span."""
         from callsheet.memory.lexical import lexical_vectors
 
         if len(texts) > 4:
@@ -66,7 +73,7 @@ class RemoteEmbedder:
         self.name = name
         self._call = call
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
         """Vectors of shape (len(texts), the model's dimension), float32, of length 1.
 
         Raises ServiceError if the model returns something else than one vector a text.
@@ -76,9 +83,8 @@ class RemoteEmbedder:
         rows: list[list[float]] = []
         for start in range(0, len(texts), BATCH):
             # Providers refuse empty texts.
-            rows.extend(
-                await self._call([text if text.strip() else "-" for text in texts[start : start + BATCH]])
-            )
+            batch = [text if text.strip() else "-" for text in texts[start : start + BATCH]]
+            rows.extend(await self._call(batch, tuple(places[start : start + BATCH])))
         try:
             vectors = np.asarray(rows, dtype=np.float32).reshape(len(texts), -1)
         except ValueError:

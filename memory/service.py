@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from callsheet import tracing
 from callsheet.core.errors import UsageError
 from callsheet.memory.documents import Document
 from callsheet.memory.embedders import Embed, make_embedder
 from callsheet.memory.records import Added, Hit, MemoryStats
 from callsheet.memory.store import MemoryStore
+from callsheet.tracing import SpanPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,28 +92,29 @@ class Memory:
         await self._store.close()
 
     async def _search(self, request: Search) -> tuple[Hit, ...]:
-        started = time.time()
+        started, span_id = time.time(), tracing.new_span_id()
+        place = SpanPlace(run_id=request.run_id, parent_span_id=span_id, session_id=request.session_id)
         hits: tuple[Hit, ...] = ()
         error: str | None = None
         try:
-            hits = tuple(await self._store.search(request.query, request.k, request.collection))
+            hits = tuple(await self._store.search(request.query, request.k, request.collection, place))
         except BaseException as failure:  # a search that was cancelled shows as such
             error = str(failure) or type(failure).__name__
             raise
         finally:
             if request.run_id:
-                self._trace(request, hits, error, started)
+                self._trace(request, hits, error, started, span_id)
         return hits
 
-    def _trace(self, request: Search, hits: tuple[Hit, ...], error: str | None, started: float) -> None:
-        from callsheet import tracing
-
+    def _trace(
+        self, request: Search, hits: tuple[Hit, ...], error: str | None, started: float, span_id: str
+    ) -> None:
         if not tracing.is_enabled():
             return
         tracing.emit(
             tracing.RetrieverSpan(
                 run_id=request.run_id, parent_span_id=request.parent_span_id, session_id=request.session_id,
-                query=request.query, error=error, started=started, ended=time.time(),
+                span_id=span_id, query=request.query, error=error, started=started, ended=time.time(),
                 documents=tuple(
                     {
                         "id": hit.cite, "score": hit.score, "content": hit.text,

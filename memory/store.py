@@ -19,6 +19,7 @@ from callsheet.memory.ranking import fuse, match_expression
 from callsheet.memory.records import Added, Hit, MemoryStats
 from callsheet.memory.stored import batches, content_digest, encodable, storable
 from callsheet.memory.vectors import VectorIndex
+from callsheet.tracing import SpanPlace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ T = TypeVar("T")
 MAX_K = 100
 # How deep each ranking is read before they are joined.
 _DEPTH = 100
+_NOWHERE = SpanPlace()
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class _Question:
     k: int
     collection: str
     answer: asyncio.Future[list[Hit]]
+    place: SpanPlace
 
 
 class MemoryStore:
@@ -126,13 +129,16 @@ class MemoryStore:
         """Make the collection hold exactly these documents."""
         return await self.add(documents, collection, exactly=True)
 
-    async def search(self, query: str, k: int = 5, collection: str = "default") -> list[Hit]:
+    async def search(
+        self, query: str, k: int = 5, collection: str = "default", place: SpanPlace = _NOWHERE
+    ) -> list[Hit]:
         """The k passages (1 to 100) that fit the query best, best first; none if nothing is like it.
 
-        Searches asked while one is under way are answered together in the next batch.
+        `place` is where the span of an embedding model's call belongs. Searches asked while one is under way
+        are answered together in the next batch.
         """
         loop = asyncio.get_running_loop()
-        question = _Question(encodable(query), max(1, min(k, MAX_K)), collection, loop.create_future())
+        question = _Question(encodable(query), max(1, min(k, MAX_K)), collection, loop.create_future(), place)
         self._questions.append(question)
         if self._answering is None or self._answering.done():
             self._answering = loop.create_task(self._answer_all())
@@ -170,7 +176,8 @@ class MemoryStore:
             if self._stale:
                 async with self._writing:
                     await self._ready()
-            vectors = await self._embedder.embed([question.query for question in batch])
+            places = [question.place for question in batch]
+            vectors = await self._embedder.embed([question.query for question in batch], places)
             answers = await self._run(self._search, batch, vectors)
         except Exception as error:
             if isinstance(error, ModelRequestError) and len(batch) > 1:

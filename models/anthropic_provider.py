@@ -8,7 +8,7 @@ from typing import Any
 from callsheet.models.anthropic_stream import MessageStream
 from callsheet.models.anthropic_wire import from_anthropic, to_anthropic
 from callsheet.models.catalogue import ModelName, parse_model
-from callsheet.models.embeddings import EmbedRequest, no_embeddings
+from callsheet.models.embeddings import Embeddings, EmbedRequest, no_embeddings
 from callsheet.models.messages import ModelReply, ModelRequest
 from callsheet.models.sdk_client import SdkClient
 from callsheet.models.wire import Spoken
@@ -66,7 +66,7 @@ class AnthropicProvider:
             data = _joined(data, await once({**body, "messages": [*body["messages"], turn]}))
         return from_anthropic(data, request, name)
 
-    async def embed(self, request: EmbedRequest, deadline: float | None) -> list[list[float]]:
+    async def embed(self, request: EmbedRequest, deadline: float | None) -> Embeddings:
         """Raises ModelRequestError: Anthropic has no embeddings."""
         raise no_embeddings("anthropic", request.model)
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 
 from callsheet.core.canonical import digest
-from callsheet.models.embeddings import EmbedRequest, no_embeddings
+from callsheet.models.embeddings import Embeddings, EmbedRequest, no_embeddings
 from callsheet.models.messages import Message, ModelReply, ModelRequest, Stop, Text, ToolCall, Usage
 from callsheet.models.offline_answer import Answer, choose
 from callsheet.models.offline_bounds import within
@@ -33,7 +33,7 @@ class OfflineModel:
         """Answer a request. Takes milliseconds, costs nothing and raises nothing."""
         return answer_offline(request)
 
-    async def embed(self, request: EmbedRequest, deadline: float | None = None) -> list[list[float]]:
+    async def embed(self, request: EmbedRequest, deadline: float | None = None) -> Embeddings:
         """Raises ModelRequestError: the built-in embedder is the memory's own, `lexical`."""
         raise no_embeddings("offline", request.model)
 

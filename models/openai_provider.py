@@ -13,7 +13,7 @@ from typing import Any
 
 from callsheet.core.errors import ModelRequestError
 from callsheet.models.catalogue import ModelName, parse_model
-from callsheet.models.embeddings import EmbedRequest, from_embeddings, to_embeddings
+from callsheet.models.embeddings import Embeddings, EmbedRequest, from_embeddings, to_embeddings
 from callsheet.models.messages import ModelReply, ModelRequest
 from callsheet.models.openai_stream import ChatStream
 from callsheet.models.openai_wire import from_openai, to_openai
@@ -100,7 +100,7 @@ class OpenAIProvider:
         await self._client.stream(CHAT, body, chunks.take, model=name.model, deadline=deadline)
         return chunks
 
-    async def embed(self, request: EmbedRequest, deadline: float | None) -> list[list[float]]:
+    async def embed(self, request: EmbedRequest, deadline: float | None) -> Embeddings:
         """One attempt. Raises ModelError."""
         name = parse_model(request.model)
         body = to_embeddings(request, name)

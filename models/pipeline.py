@@ -1,7 +1,8 @@
 """The way of one call: its models in turn, each behind its breaker and its limits, with retries.
 
 A model is left for the next one when its retries are used up, or when no retry can help but another model may:
-its key is refused, its quota is gone, there is no such model. A request that is wrong in itself is wrong
+its key is refused, its quota is gone, there is no such model, or a day's budget has no room for what it may cost
+while a cheaper one may fit. A request that is wrong in itself is wrong
 everywhere, and fails at once. In a stream, whoever listens is told (by a None) when an answer begins again.
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
+from callsheet import tracing
 from callsheet.core.errors import (
     CallsheetError,
+    LimitError,
     ModelAuthError,
     ModelError,
     ModelRateLimitError,
@@ -25,6 +27,7 @@ from callsheet.models.breaker import Breaker, Pass
 from callsheet.models.call_log import CallLog, Failure, Wait, cause_of
 from callsheet.models.catalogue import OFFLINE, ModelName, parse_model
 from callsheet.models.config import GatewayConfig
+from callsheet.models.embeddings import EmbedRequest, embedding_spans
 from callsheet.models.ledger import Ledger
 from callsheet.models.messages import ModelReply, ModelRequest, Usage
 from callsheet.models.model_facts import ModelBook
@@ -70,25 +73,45 @@ class Pipeline:
     ) -> ModelReply:
         """The reply of the first of the models that gives one; what happened meanwhile is in `log`.
 
-        Raises the last model's ModelError, UsageError for what is no model, LimitError where a budget is used up.
+        Raises the last model's error: ModelError, or LimitError where a day's budget has room for none; UsageError
+        for what is no model.
         """
         parts = None if emit is None else Parts(emit)
         for number, model in enumerate(models):
-            last = number == len(models) - 1
+            last, began = number == len(models) - 1, time.time()
             try:
                 return await self._ask(request, model, last=last, log=log, parts=parts)
-            except ModelError as error:
+            except (ModelError, LimitError) as error:
                 late = request.deadline is not None and time.time() >= request.deadline
                 if last or late or not _another_may(error):
                     if number:
                         error.message += f" (before it: {', '.join(models[:number])})"
                     raise
+                if isinstance(error, LimitError):
+                    log.failures.append(
+                        Failure(model=model, cause=cause_of(error), started=began, ended=time.time())
+                    )
         raise ModelRequestError("a request names no model")
 
-    async def embed(self, request: Any) -> list[list[float]]:
-        """Vectors, with retries."""
-        provider, _ = self._provider(parse_model(request.model))
-        return await with_retries(lambda _: provider.embed(request, None), self._retries, None)
+    async def embed(self, request: EmbedRequest) -> list[list[float]]:
+        """Vectors, with retries; each text of a run leaves a span there. No budget is held against it."""
+        started, usage, cost = time.time(), Usage(), None
+        fault: Exception | None = None
+        try:
+            name = parse_model(request.model)
+            provider, url = self._provider(name)
+            found = await with_retries(lambda _: provider.embed(request, None), self._retries, None)
+            usage = found.usage
+            if usage.input_tokens:
+                cost = self._book.cost(name, usage, answered=found.model, api_url=url)
+        except CallsheetError as error:
+            fault = error
+            raise
+        finally:
+            if request.places and tracing.is_enabled():
+                for span in embedding_spans(request, usage, cost, fault, started, time.time()):
+                    tracing.emit(span)
+        return found.vectors
 
     def breaker(self, model: str) -> Breaker:
         """The model's circuit breaker."""
@@ -253,7 +276,7 @@ def fitted(request: ModelRequest, name: ModelName, book: ModelBook, config: Gate
     return replace(request, model=str(name), candidates=(), output_mode=mode, max_tokens=most)
 
 
-def _another_may(error: ModelError) -> bool:
+def _another_may(error: ModelError | LimitError) -> bool:
     """Whether another model may answer what this one did not."""
     return not isinstance(error, ModelRequestError) or error.status == 404
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from callsheet.models.embeddings import Embeddings, EmbedRequest
 from callsheet.models.messages import ModelReply, ModelRequest
 
 Emit = Callable[[str | None], None]
@@ -22,8 +23,8 @@ class Provider(Protocol):
         """One attempt at one request, to be given up at `deadline` (Unix time, s). Raises ModelError."""
         ...
 
-    async def embed(self, request: Any, deadline: float | None) -> list[list[float]]:
-        """One attempt at vectors, one for each text, in order. Raises ModelError."""
+    async def embed(self, request: EmbedRequest, deadline: float | None) -> Embeddings:
+        """One attempt at vectors for texts. Raises ModelError."""
         ...
 
     async def close(self) -> None:

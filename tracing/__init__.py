@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 from callsheet.tracing.config import TracingConfig
 from callsheet.tracing.spans import (
+    EmbeddingSpan,
     LlmSpan,
     MessageSpan,
     RetrieverSpan,
     RunSpan,
     Span,
+    SpanPlace,
     ToolSpan,
     TurnSpan,
     WaitSpan,
@@ -31,11 +33,13 @@ if TYPE_CHECKING:
     from callsheet.tracing.export import Exporter
 
 __all__ = [
+    "EmbeddingSpan",
     "LlmSpan",
     "MessageSpan",
     "RetrieverSpan",
     "RunSpan",
     "Span",
+    "SpanPlace",
     "ToolSpan",
     "TracingConfig",
     "TurnSpan",

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 
 from openinference.semconv.trace import (
     DocumentAttributes,
+    EmbeddingAttributes,
     OpenInferenceMimeTypeValues,
     OpenInferenceSpanKindValues,
     SpanAttributes,
@@ -25,6 +26,7 @@ from callsheet.core import ids
 from callsheet.tracing.content import Content, json_text
 from callsheet.tracing.conversation import Value, gist, put_message, tool_schema
 from callsheet.tracing.spans import (
+    EmbeddingSpan,
     LlmSpan,
     MessageSpan,
     RetrieverSpan,
@@ -57,7 +59,7 @@ class Described:
 
 
 def describe(span: Span, content: Content) -> Described:
-    """What Phoenix is told of a span. LLM, tool and retriever spans get a new random id on every call."""
+    """What Phoenix is told of a span. Those below a turn get a new random id on every call."""
     match span:
         case RunSpan():
             return _run(span, content)
@@ -73,6 +75,8 @@ def describe(span: Span, content: Content) -> Described:
             return _tool(span, content)
         case RetrieverSpan():
             return _retriever(span, content)
+        case EmbeddingSpan():
+            return _embedding(span, content)
         case _:
             assert_never(span)
 
@@ -88,16 +92,8 @@ def _run(span: RunSpan, content: Content) -> Described:
         {**span.metadata, "run_id": span.run_id, "crew": span.crew, "status": span.status}
     )
     root = ids.root_span_id(span.run_id)
-    return Described(
-        span.crew,
-        ids.trace_id(span.run_id),
-        root,
-        "",
-        span.started,
-        span.ended,
-        attributes,
-        content.error(span.error),
-    )
+    trace, error = ids.trace_id(span.run_id), content.error(span.error)
+    return Described(span.crew, trace, root, "", span.started, span.ended, attributes, error)
 
 
 def _message(span: MessageSpan, content: Content) -> Described:
@@ -217,8 +213,7 @@ def _tool(span: ToolSpan, content: Content) -> Described:
 def _retriever(span: RetrieverSpan, content: Content) -> Described:
     attributes = _common(OpenInferenceSpanKindValues.RETRIEVER, span.session_id)
     _input(attributes, content.text(span.query))
-    found = len(span.documents)
-    _output(attributes, f"{found} document{'' if found == 1 else 's'}")
+    _output(attributes, f"{len(span.documents)} document{'' if len(span.documents) == 1 else 's'}")
     for i, document in enumerate(span.documents):
         prefix = f"{SpanAttributes.RETRIEVAL_DOCUMENTS}.{i}."
         if document.get("id") is not None:
@@ -237,16 +232,35 @@ def _retriever(span: RetrieverSpan, content: Content) -> Described:
     return _child("memory search", span, attributes, content)
 
 
+def _embedding(span: EmbeddingSpan, content: Content) -> Described:
+    attributes = _common(OpenInferenceSpanKindValues.EMBEDDING, span.session_id)
+    _input(attributes, content.text(span.text))
+    attributes[SpanAttributes.EMBEDDING_MODEL_NAME] = model = span.model.partition("/")[2] or span.model
+    text = f"{SpanAttributes.EMBEDDING_EMBEDDINGS}.0.{EmbeddingAttributes.EMBEDDING_TEXT}"
+    attributes[text] = content.text(span.text)
+    if span.input_tokens:
+        attributes[SpanAttributes.LLM_TOKEN_COUNT_PROMPT] = span.input_tokens
+        attributes[SpanAttributes.LLM_TOKEN_COUNT_TOTAL] = span.input_tokens
+    told = {
+        "run_id": span.run_id,
+        "tokens": span.input_tokens,
+        "cost_usd": span.cost_usd,
+        "texts": span.texts,
+    }
+    attributes[SpanAttributes.METADATA] = json_text(told)
+    return _child(model, span, attributes, content)
+
+
 def _child(
     name: str,
-    span: LlmSpan | WaitSpan | ToolSpan | RetrieverSpan,
+    span: LlmSpan | WaitSpan | ToolSpan | RetrieverSpan | EmbeddingSpan,
     attributes: dict[str, Value],
     content: Content,
 ) -> Described:
     return Described(
         name,
         ids.trace_id(span.run_id),
-        (span.span_id if isinstance(span, ToolSpan) else "") or os.urandom(8).hex(),
+        (span.span_id if isinstance(span, ToolSpan | RetrieverSpan) else "") or os.urandom(8).hex(),
         span.parent_span_id or ids.root_span_id(span.run_id),
         span.started,
         span.ended,

@@ -9,6 +9,7 @@ A trace is one run (the shape was chosen by watching it grow in Phoenix):
     │       ├── WaitSpan          what one waited for before
     │       ├── ToolSpan          one tool call
     │       └── RetrieverSpan     one search of the memory
+    │           └── EmbeddingSpan what an embedding model was asked for it
     └── MessageSpan …             messages are flat under the root: they read as a conversation
 
 The ids of the first three are derived from the run's and the envelope's id (`callsheet.core.ids`), so any
@@ -164,6 +165,36 @@ class ToolSpan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpanPlace:
+    """Where a span belongs that another process is to make; with no run it belongs to no trace."""
+
+    run_id: str = ""
+    parent_span_id: str = ""
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSpan:
+    """One text that an embedding model made a vector of. Of a call with several, a text has its share."""
+
+    run_id: str
+    model: str
+    """`provider/name`."""
+    started: float
+    ended: float
+    parent_span_id: str = ""
+    session_id: str = ""
+    text: str = ""
+    input_tokens: int = 0
+    """The text's share of the call's, by length."""
+    cost_usd: float | None = None
+    """Its share of the call's cost; None where no price is known."""
+    texts: int = 1
+    """How many texts the call had, also of other runs."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrieverSpan:
     """One search of the memory.
 
@@ -178,6 +209,8 @@ class RetrieverSpan:
     query: str = ""
     documents: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
+    span_id: str = ""
+    """From `tracing.new_span_id`, where other spans are to hang below this one; random where empty."""
 
 
-Span = RunSpan | MessageSpan | TurnSpan | LlmSpan | WaitSpan | ToolSpan | RetrieverSpan
+Span = RunSpan | MessageSpan | TurnSpan | LlmSpan | WaitSpan | ToolSpan | RetrieverSpan | EmbeddingSpan

@@ -57,7 +57,7 @@ def test_short_and_foreign_words_stay(word: str) -> None:
 async def test_a_remote_embedder_sends_batches_and_normalises() -> None:
     sizes: list[int] = []
 
-    async def call(texts: list[str]) -> list[list[float]]:
+    async def call(texts: list[str], _places: object) -> list[list[float]]:
         sizes.append(len(texts))
         assert all(text.strip() for text in texts), "providers refuse empty texts"
         return [[3.0, 4.0] for _ in texts]
@@ -71,7 +71,7 @@ async def test_a_remote_embedder_sends_batches_and_normalises() -> None:
 
 @pytest.mark.parametrize("reply", [[], [[1.0]], [[1.0], [1.0, 2.0]], [[float("nan")], [1.0]], [[], []]])
 async def test_a_remote_embedder_that_returns_something_else_is_an_error(reply: list[list[float]]) -> None:
-    async def call(_texts: list[str]) -> list[list[float]]:
+    async def call(_texts: list[str], _places: object) -> list[list[float]]:
         return reply
 
     with pytest.raises(ServiceError, match="one vector for each"):

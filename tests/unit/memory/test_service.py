@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -72,8 +73,35 @@ async def test_a_search_of_a_run_leaves_a_span(memory: Memory, spans: list[Any])
     assert span.documents[0]["metadata"] == {"source": "note.txt", "title": "Note", "by": "Ada"}
 
 
+async def test_an_embedding_model_is_told_which_search_each_text_is_of(
+    tmp_path: Path, spans: list[Any]
+) -> None:
+    told: dict[str, Any] = {}
+
+    async def embed(texts: list[str], places: tuple[tracing.SpanPlace, ...]) -> list[list[float]]:
+        told.update(zip(texts, places or [None] * len(texts), strict=True))
+        return [[1.0, 0.5] for _ in texts]
+
+    memory = Memory(tmp_path, "openai/x", embed=embed)
+    await memory.handle(AddDocuments(documents=(NOTE,)))
+    await asyncio.gather(
+        memory.handle(Search(query="one", run_id="run-1", parent_span_id="ab", session_id="s")),
+        memory.handle(Search(query="two", run_id="run-2", parent_span_id="cd")),
+        memory.handle(Search(query="nobody's")),
+    )
+    searches = {span.query: span for span in spans}
+    for query, run in (("one", "run-1"), ("two", "run-2")):
+        assert (told[query].run_id, told[query].parent_span_id) == (run, searches[query].span_id)
+        assert searches[query].span_id
+    assert told["one"].session_id == "s"
+    assert told["nobody's"].run_id == ""
+    (document,) = [text for text in told if "harbour opens" in text]
+    assert told[document] is None, "documents are added outside of any run"
+    await memory.close()
+
+
 async def test_a_failed_search_leaves_a_span_with_its_error(tmp_path: Path, spans: list[Any]) -> None:
-    async def broken(_texts: list[str]) -> list[list[float]]:
+    async def broken(_texts: list[str], _places: object) -> list[list[float]]:
         raise OSError("away")
 
     memory = Memory(tmp_path, "openai/x", embed=broken)

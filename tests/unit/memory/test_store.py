@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from callsheet.core.errors import ModelRequestError, ServiceError, SettingsError, UsageError
 from callsheet.memory import Document, LexicalEmbedder, MemoryStore
+from callsheet.tracing import SpanPlace
 from tests.data_sets import data_file
 
 
@@ -37,7 +38,7 @@ class Counting(LexicalEmbedder):
         self.seen: list[str] = []
         self.calls = self.largest = 0
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
         self.seen += texts
         self.calls += 1
         self.largest = max(self.largest, sum(map(len, texts)))
@@ -196,7 +197,7 @@ async def test_a_failing_embedder_fails_the_search_and_not_the_store(tmp_path: P
     class Failing(LexicalEmbedder):
         broken = False
 
-        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
             if self.broken:
                 raise ServiceError("the gateway is away")
             return await super().embed(texts)
@@ -376,7 +377,7 @@ async def test_large_documents_are_written_a_few_at_a_time(
 
 async def test_a_query_that_its_embedder_refuses_fails_alone(tmp_path: Path) -> None:
     class Picky(LexicalEmbedder):
-        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        async def embed(self, texts: Sequence[str], places: Sequence[SpanPlace] = ()) -> NDArray[np.float32]:
             if "bad" in texts:
                 raise ModelRequestError("too long")
             return await super().embed(texts)

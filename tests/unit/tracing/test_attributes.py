@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from callsheet.core import ids
 from callsheet.tracing import (
+    EmbeddingSpan,
     LlmSpan,
     MessageSpan,
     RetrieverSpan,
@@ -75,6 +76,7 @@ EVERY_KIND: list[tuple[Callable[..., Span], str]] = [
     (lambda **c: WaitSpan(run_id=RUN, name="m", reason="r", started=1.0, ended=2.0, **c), "CHAIN"),
     (lambda **c: ToolSpan(run_id=RUN, name="t", started=1.0, ended=2.0, **c), "TOOL"),
     (lambda **c: RetrieverSpan(run_id=RUN, started=1.0, ended=2.0, **c), "RETRIEVER"),
+    (lambda **c: EmbeddingSpan(run_id=RUN, model="openai/m", started=1.0, ended=2.0, **c), "EMBEDDING"),
 ]
 
 
@@ -174,6 +176,22 @@ def test_spans_can_hang_below_a_tool_call() -> None:
         RetrieverSpan(run_id=RUN, started=1.0, ended=2.0, parent_span_id="00000000000000cd"),
     )
     assert search.parent_id == tool.span_id
+
+
+def test_what_an_embedding_model_was_asked_hangs_below_the_search_with_tokens_and_cost() -> None:
+    search, embedding = send(
+        RetrieverSpan(run_id=RUN, started=1.0, ended=2.0, span_id="00000000000000ef"),
+        EmbeddingSpan(
+            run_id=RUN, model="openai/text-embedding-3-small", started=1.0, ended=2.0, text="order 17",
+            parent_span_id="00000000000000ef", input_tokens=3, cost_usd=6e-8, texts=2,
+        ),
+    )  # fmt: skip
+    assert embedding.parent_id == search.span_id == "00000000000000ef"
+    assert embedding.attributes["embedding.model_name"] == "text-embedding-3-small"
+    assert embedding.attributes["embedding.embeddings.0.embedding.text"] == "order 17"
+    assert embedding.attributes["llm.token_count.prompt"] == 3
+    told = embedding.metadata()
+    assert (told["tokens"], told["cost_usd"], told["texts"]) == (3, 6e-8, 2)
 
 
 def test_a_model_call_shows_its_messages_calls_tools_and_parameters() -> None:

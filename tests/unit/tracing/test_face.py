@@ -139,6 +139,6 @@ def test_span_ids_are_sixteen_hex_digits_and_new_each_time() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(tracing.__all__) == [
-        "LlmSpan", "MessageSpan", "RetrieverSpan", "RunSpan", "Span", "ToolSpan", "TracingConfig", "TurnSpan",
-        "WaitSpan", "configure", "emit", "flush", "is_enabled", "new_span_id", "shutdown",
+        "EmbeddingSpan", "LlmSpan", "MessageSpan", "RetrieverSpan", "RunSpan", "Span", "SpanPlace", "ToolSpan",
+        "TracingConfig", "TurnSpan", "WaitSpan", "configure", "emit", "flush", "is_enabled", "new_span_id", "shutdown",
     ]  # fmt: skip
