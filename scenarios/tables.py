@@ -65,9 +65,12 @@ def read_text(path: Path, what: str = "file") -> str:
     return text
 
 
-def read_rows(path: Path, what: str = "file") -> list[Row]:
-    """The rows of a .jsonl or .csv file, in order; empty lines are passed over. Raises SuiteError with the line."""
-    suffix = path.suffix.lower()
+def read_rows(path: Path, what: str = "file", form: str = "") -> list[Row]:
+    """The rows of a .jsonl or .csv file, in order; empty lines are passed over. Raises SuiteError with the line.
+
+    `form` is the ending that a file of another name should have.
+    """
+    suffix = form or path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SuiteError(
             f"the {what} {path} is no table that can be read", path=str(path),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from callsheet.agents import Agent
+from callsheet.core.errors import SuiteError
 from callsheet.crews import Crew
 from callsheet.crews.flow import FlowRun
 from callsheet.scenarios.case import Case
@@ -19,15 +20,20 @@ from callsheet.scenarios.suites.crews import findable
 from callsheet.scenarios.suites.public_set import PublicSet, rows_with
 from callsheet.scenarios.tables import Row
 
-PARTS = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "irrelevance")
+PARTS = (
+    "simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "live_multiple", "live_parallel",
+    "live_parallel_multiple", "irrelevance", "live_irrelevance",
+)  # fmt: skip
 """The categories; each is a suite of its own too: `bfcl:parallel`."""
 
 PUBLIC = PublicSet(
-    suite="bfcl", folders=("bfcl",),
+    suite="bfcl", folders=("bfcl", "bfcl_eval/data"),
     published="The Gorilla project publishes BFCL on GitHub, as ShishirPatil/gorilla: "
-    "berkeley-function-call-leaderboard/bfcl_eval/data. A line of a category's .jsonl file has id, question and "
-    "function, and from the folder possible_answer its ground_truth.",
+    "berkeley-function-call-leaderboard/bfcl_eval/data, with the folder possible_answer in it. Or a line of a "
+    "category's .jsonl file has id, question, function and ground_truth.",
 )  # fmt: skip
+
+_UPSTREAM = "BFCL_v4_"
 
 _KINDS = {"dict": "object", "float": "number", "tuple": "array"}
 """BFCL's names of types that JSON Schema has others for."""
@@ -56,20 +62,41 @@ async def calls(run: FlowRun, given: dict[str, Any]) -> Any:
 def suite(data: Path | None, part: str = "") -> Suite:
     """The cases of one category, or of all that are there."""
     names = (part,) if part else PARTS
-    first = PUBLIC.find(data, [f"{name}.jsonl" for name in names])
-    paths = [first.with_name(f"{name}.jsonl") for name in names]
-    cases = [
-        _case(path.stem, row)
-        for path in paths
-        if path.exists()
-        for row in rows_with(path, "id", "question", "function", "ground_truth")
-    ]
+    first = PUBLIC.find(
+        data, [file for name in names for file in (f"{name}.jsonl", f"{_UPSTREAM}{name}.json")]
+    )
+    cases = [_case(name, row) for name in names for row in _rows(first.parent, name)]
     return Suite(
         f"bfcl-{part}" if part else "bfcl", cases,
         [{"use": "function_calls", "functions_from": "input.functions"}],
         folder=first.parent, crew=crew,
         description="Function calling; right are the same functions with accepted arguments, in any order.",
     )  # fmt: skip
+
+
+def _rows(folder: Path, name: str) -> list[Row]:
+    """The rows of a category, answers included; none where it is not there. Upstream keeps the answers apart."""
+    own, upstream = folder / f"{name}.jsonl", folder / f"{_UPSTREAM}{name}.json"
+    if own.exists():
+        return rows_with(own, "id", "question", "function", "ground_truth")
+    if not upstream.exists():
+        return []
+    rows = rows_with(upstream, "id", "question", "function")
+    if name.endswith("irrelevance"):  # no call is right
+        answers: dict[Any, Any] = {row.values["id"]: [] for row in rows}
+    else:
+        path = folder / "possible_answer" / upstream.name
+        answers = {
+            row.values["id"]: row.values["ground_truth"] for row in rows_with(path, "id", "ground_truth")
+        }
+    for row in rows:
+        if row.values["id"] not in answers:
+            raise SuiteError(
+                f"{upstream}, line {row.line}: {row.values['id']} has no answer in the folder possible_answer",
+                path=str(upstream), hint="Take both files from the same version of the set.",
+            )  # fmt: skip
+        row.values["ground_truth"] = answers[row.values["id"]]
+    return rows
 
 
 def _case(category: str, row: Row) -> Case:

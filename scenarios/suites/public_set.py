@@ -45,8 +45,11 @@ class PublicSet:
 
 
 def rows_with(path: Path, *columns: str) -> list[Row]:
-    """The rows of a set's file, each of which has these columns. Raises SuiteError with the line."""
-    rows = read_rows(path, "file of the public set")
+    """The rows of a set's file (JSON Lines, whatever its name), each of which has these columns.
+
+    Raises SuiteError with the line.
+    """
+    rows = read_rows(path, "file of the public set", ".jsonl")
     for row in rows:
         missing = [name for name in columns if row.values.get(name) is None]
         if missing:

@@ -19,7 +19,7 @@ from callsheet.memory.passages import cut
 from callsheet.scenarios import Attempt, Case, Suite
 from callsheet.scenarios.loading import load_suite
 from callsheet.scenarios.suites import built_in_names
-from callsheet.scenarios.suites.bfcl import PARTS, json_schema
+from callsheet.scenarios.suites.bfcl import json_schema
 from callsheet.testing import call, scripted
 from tests.data_sets import data_file
 
@@ -82,7 +82,10 @@ def first_of(values: Any) -> Any:
 UNANSWERABLE = ("live_simple_106-63-0",)
 
 
-@pytest.mark.parametrize("part", PARTS)
+HERE = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "irrelevance")
+
+
+@pytest.mark.parametrize("part", HERE)
 async def test_bfcl_judges_its_own_answers_right_and_others_wrong(part: str) -> None:
     suite = load_suite(f"bfcl:{part}", data("bfcl"))
     assert suite.name == f"bfcl-{part}"
@@ -102,12 +105,29 @@ async def test_bfcl_judges_its_own_answers_right_and_others_wrong(part: str) -> 
 def test_bfcl_is_all_of_its_parts_that_are_there(tmp_path: Path) -> None:
     folder = data("bfcl")
     assert len(load_suite("bfcl", folder).cases) == sum(
-        len(load_suite(f"bfcl:{part}", folder).cases) for part in PARTS
+        len(load_suite(f"bfcl:{part}", folder).cases) for part in HERE
     )
     (tmp_path / "irrelevance.jsonl").write_bytes((folder / "bfcl" / "irrelevance.jsonl").read_bytes())
     assert {c.metadata["category"] for c in load_suite("bfcl", tmp_path).cases} == {"irrelevance"}
     with pytest.raises(UnknownNameError, match="Did you mean parallel"):
         load_suite("bfcl:paralel", folder)
+
+
+def test_bfcl_reads_the_files_that_its_authors_publish(tmp_path: Path) -> None:
+    source = data("bfcl") / "bfcl"
+    folder = tmp_path / "bfcl_eval" / "data"
+    for part in ("parallel", "irrelevance"):
+        rows = [json.loads(line) for line in (source / f"{part}.jsonl").read_text().splitlines()]
+        answers = [{"id": row["id"], "ground_truth": row.pop("ground_truth")} for row in rows]
+        lines(folder / f"BFCL_v4_{part}.json", *rows)
+        if part == "parallel":
+            lines(folder / "possible_answer" / "BFCL_v4_parallel.json", *answers)
+    for part in ("parallel", "irrelevance"):
+        assert load_suite(f"bfcl:{part}", tmp_path).digest == load_suite(f"bfcl:{part}", source).digest
+    assert len(load_suite("bfcl", folder).cases) == 160
+    lines(folder / "possible_answer" / "BFCL_v4_parallel.json", *answers[:1])
+    with pytest.raises(SuiteError, match="line 1: parallel_0 has no answer"):
+        load_suite("bfcl", tmp_path)
 
 
 def test_bfcls_types_become_json_schemas() -> None:
