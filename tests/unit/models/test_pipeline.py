@@ -253,12 +253,27 @@ async def test_a_pause_asked_for_by_the_provider_holds_for_everybody(world: Worl
     assert "is paused for another" in world.log.failures[0].cause
 
 
-async def test_a_days_budget_stops_every_model_and_is_no_reason_for_another() -> None:
+async def test_a_days_budget_that_has_room_for_none_of_the_models_stops_the_call() -> None:
     world = World({"*": {"usd_per_day": 1e-9}})
     world.models.scripts |= {A: ["a"], B: ["b"]}
-    with pytest.raises(LimitError):
+    with pytest.raises(LimitError) as caught:
         await world.ask(A, B)
     assert world.models.asked == []
+    assert f"this call of {B}" in caught.value.message
+    assert f"before it: {A}" in caught.value.message
+    assert caught.value.limit == "usd_per_day"
+
+
+async def test_what_a_days_budget_has_no_room_for_is_asked_of_the_next_model_that_fits_into_it() -> None:
+    world = World({"*": {"usd_per_day": 0.0075}})  # 1,000 tokens of output cost 0.01 USD of A, and 0.005 of B
+    world.models.scripts |= {A: ["a"], B: ["b"]}
+    assert (await world.ask(A, B, max_tokens=1000)).message.text == "b"
+    assert world.models.names == [B]
+    (failure,) = world.log.failures
+    assert failure.model == A
+    assert "the day's budget" in failure.cause
+    with pytest.raises(LimitError):
+        await world.ask(A, max_tokens=1000)
 
 
 async def test_what_was_reserved_for_a_call_that_was_given_up_is_settled() -> None:
