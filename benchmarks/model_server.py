@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._send("application/x-protobuf", b"")
         elif path == b"/latency":
             desk.latency_s = float(body) / 1000
-            desk.most_in_flight = 0
+            desk.most_in_flight, desk.first_at = 0, 0.0
             self._send("application/json", b"{}")
         elif path == b"/stats":
             self._send("application/json", json.dumps(desk.stats()).encode())
@@ -224,7 +224,7 @@ class ModelServer:
         self._process.wait()
 
     def set_latency(self, ms: float) -> None:
-        """From now on each reply waits so long; the most that were in flight is counted anew."""
+        """From now on each reply waits so long; the first call and the most in flight are told anew."""
         self._ask("/latency", str(ms))
 
     def stats(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ Each is a fresh process, since what a process has loaded once it has for good.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -94,14 +95,14 @@ def measure(rounds: int = 5, *, quick: bool = False) -> dict[str, Any]:
         def keep(figure: str, value: float) -> None:
             found.setdefault(figure, []).append(value)
 
-        def first_call() -> float:
+        def first_call(server: ModelServer) -> float:
             """From the start of a `callsheet run` to its first model call."""
-            with ModelServer() as server:
-                begun = time.time()
-                command = ("-c", CLI, "run", str(script), QUESTION, "--model", MODEL, "--json")
-                result = json.loads(run(*command, OPENAI_COMPATIBLE_BASE_URL=server.url))
-                assert result["status"] == "done", result
-                return server.stats()["first_at"] - begun
+            server.set_latency(0)
+            begun = time.time()
+            command = ("-c", CLI, "run", str(script), QUESTION, "--model", MODEL, "--json")
+            result = json.loads(run(*command, OPENAI_COMPATIBLE_BASE_URL=server.url))
+            assert result["status"] == "done", result
+            return server.stats()["first_at"] - begun
 
         for _ in range(rounds):
             keep("import callsheet, s", float(run("-c", IMPORT)))
@@ -112,22 +113,24 @@ def measure(rounds: int = 5, *, quick: bool = False) -> dict[str, Any]:
             begun = time.time()
             own = float(run("-c", RAY).split("started ")[1].split()[0]) - begun
             keep("Ray's own start, s", own)
-            cold = first_call()
+            with ModelServer() as server:
+                cold = first_call(server)
             keep("`run` cold, first model call, s", cold)
             keep("`run` cold, first model call less Ray's own start, s", cold - own)
             ray = json.loads(run(str(script), "ray"))
             keep("on Ray in a script, cold, first answer, s", ray["first_s"])
             keep("on Ray in a script, second answer, s", ray["second_s"])
-            _warm(run, first_call, keep)
+            with ModelServer() as server:
+                _warm(run, functools.partial(first_call, server), keep, server.url)
     return {figure: spread(values) for figure, values in found.items()}
 
 
 def _warm(
-    run: Callable[..., str], first_call: Callable[[], float], keep: Callable[[str, float], None]
+    run: Callable[..., str], first_call: Callable[[], float], keep: Callable[[str, float], None], url: str
 ) -> None:
     """After `callsheet up`: the first `run` starts the services on the cluster, the next ones find them."""
     begun = time.time()
-    run("-c", CLI, "up")
+    run("-c", CLI, "up", OPENAI_COMPATIBLE_BASE_URL=url)
     keep("`up`, s", time.time() - begun)
     try:
         keep("the first `run` after `up`, first model call, s", first_call())
