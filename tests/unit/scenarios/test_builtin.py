@@ -20,6 +20,7 @@ from callsheet.scenarios import Attempt, Case, Suite
 from callsheet.scenarios.loading import load_suite
 from callsheet.scenarios.suites import built_in_names
 from callsheet.scenarios.suites.bfcl import json_schema
+from callsheet.scenarios.suites.passages import passages_folder
 from callsheet.testing import call, scripted
 from tests.data_sets import data_file
 
@@ -197,6 +198,14 @@ def test_a_passages_title_reaches_who_finds_it(tmp_path: Path) -> None:
     assert (document.title, Path(document.source).name) == ("Gallu", "a_1.md")
     assert "A demon. Old." in document.text
     assert suite.cases[0].metadata["sources"] == ["a_1.md"]
+
+
+def test_passages_that_cannot_be_written_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("a file, where a folder is wanted")
+    monkeypatch.setenv("CALLSHEET_HOME", str(tmp_path / "file"))
+    with pytest.raises(SuiteError, match="the passages of the suite 'x' cannot be written") as caught:
+        passages_folder("x", {"1": ("Title", "Text.")})
+    assert "CALLSHEET_HOME" in caught.value.hint
 
 
 async def test_strategyqa_takes_yes_and_no() -> None:
