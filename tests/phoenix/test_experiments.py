@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from callsheet.crews.portal import close_portal
 from callsheet.scenarios import Case, Suite, scorer
 from callsheet.scenarios.experiments import Published, publish
 from callsheet.scenarios.results import BenchInfo, BenchResult, Candidate, ScoreRecord, ScorerInfo, Trial
+from callsheet.scenarios.running import abench
 from callsheet.settings import Settings, load_settings
 from callsheet.tracing.phoenix import PhoenixClient
 
@@ -247,36 +249,53 @@ def test_texts_stay_away_where_traces_have_none(settings: Settings, api: httpx.C
     assert shown.dataset_id != published.dataset_id
 
 
-async def test_each_run_is_linked_to_its_trace(
+LINKED = """query($id: ID!) { node(id: $id) { ... on Experiment { runs(first: 100) { edges { run: node {
+    trace { traceId rootSpan { name } } } } } } } }"""
+
+
+def traces(client: PhoenixClient, experiment_id: str) -> list[dict[str, Any]]:
+    """The traces that the experiment's runs name and of which Phoenix has the root."""
+    edges = client.graphql(LINKED, {"id": experiment_id})["node"]["runs"]["edges"]
+    linked = [edge["run"]["trace"] for edge in edges]
+    return [trace for trace in linked if trace and trace["rootSpan"]]
+
+
+def all_linked(client: PhoenixClient, experiment_id: str, wanted: int) -> bool:
+    return len(traces(client, experiment_id)) == wanted
+
+
+async def test_each_run_of_a_real_bench_is_linked_to_its_trace(
     settings: Settings, api: httpx.Client, wait_until: Wait
 ) -> None:
-    """With runs of a real crew: the trace that a run in the experiment names has the crew's spans."""
+    """Two crews, two repeats, a case whose runs fail: all scores are there, and each run's trace with its spans."""
     clerk = Agent("clerk", role="You answer questions about sums.", model="offline")
-    crew = Crew("clerk", agents=[clerk])
-    suite = a_suite()
-    trials = []
+    plain, picky = Crew("plain", agents=[clerk]), Crew("picky", agents=[clerk])
+
+    @picky.flow
+    async def _picky(run: Any, question: str) -> str:
+        if "never" in question:
+            raise ValueError("this is not asked")
+        return str(await run.ask(clerk, question))
+
+    cases = [Case(id=name, input=f"What is {name}?", expected=name) for name in ("one", "two", "never")]
+    suite = Suite(f"real-{uuid.uuid4().hex[:8]}", cases, [right, f1])
     try:
-        for number, case in enumerate(suite.cases[:2]):
-            result = await crew.arun(str(case.input), host="inline", settings=settings)
-            trials.append(
-                Trial(
-                    number=number, case=case.id, candidate=CANDIDATES[0], run_id=result.run_id, status="done",
-                    output=result.output, scores={"right": ScoreRecord(value=1.0)},
-                    elapsed_s=result.elapsed_s, started=1_700_000_000.0, trace_id=result.trace_id,
-                )
-            )  # fmt: skip
-        bench = a_bench(suite).model_copy(update={"trials": tuple(trials)})
-        published = publish(bench, suite, settings)
+        result = await abench(suite, plain, picky, repeats=2, host="inline", settings=settings)
+        assert [trial.status for trial in result.trials].count("failed") == 2
+        published = publish(result, suite, settings)
+        assert (published.runs_added, published.scores_added) == (12, 10 * 2)
         client = PhoenixClient(settings.phoenix or "", timeout_s=30.0)
-        query = """query($id: ID!) { node(id: $id) { ... on Experiment { runs(first: 10) { edges { run: node {
-            trace { traceId rootSpan { name } } output } } } } } }"""
-
-        def linked() -> list[dict[str, Any]]:
-            found = client.graphql(query, {"id": published.experiment_ids[0]})["node"]["runs"]["edges"]
-            return [edge["run"] for edge in found if (edge["run"]["trace"] or {}).get("rootSpan")]
-
-        wait_until(lambda: len(linked()) == 2)
-        assert {run["trace"]["traceId"] for run in linked()} == {trial.trace_id for trial in trials}
-        assert {run["trace"]["rootSpan"]["name"] for run in linked()} == {"clerk"}
+        for candidate, experiment_id in zip(result.info.candidates, published.experiment_ids, strict=True):
+            trials = {trial.trace_id: trial for trial in result.of(candidate)}
+            wait_until(partial(all_linked, client, experiment_id, len(trials)))
+            found = traces(client, experiment_id)
+            assert {trace["traceId"] for trace in found} == set(trials)
+            assert {trace["rootSpan"]["name"] for trace in found} == {candidate.crew}
+            runs = {run["trace_id"]: run for run in stored(api, published)[experiment_id]}
+            assert set(runs) == set(trials)
+            for trace_id, trial in trials.items():
+                said = {a["name"]: a["score"] for a in runs[trace_id]["annotations"]}
+                assert said == {name: score.value for name, score in trial.scores.items()}
+                assert (runs[trace_id]["error"] is None) == (trial.status == "done")
     finally:
         close_portal()
