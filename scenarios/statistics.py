@@ -107,7 +107,7 @@ def mcnemar(wins: int, losses: int) -> float:
     n, fewer = wins + losses, min(wins, losses)
     # Exact fractions, and logarithms from where these are slow to make.
     if n < 1000:
-        tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+        tail = float(sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
     else:
         logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(fewer + 1)]
         tail = math.fsum(math.exp(x - n * math.log(2)) for x in logs)

@@ -126,6 +126,15 @@ def test_the_frontier_is_who_nobody_beats_in_price_and_score_at_once() -> None:
     assert summarise(bench({}, trials=trials)).frontier == ("cheap", "middle", "best")
 
 
+def test_a_price_that_is_known_in_part_makes_nobody_cheap() -> None:
+    partly = [
+        t.model_copy(update={"cost_usd": None}) if i else t
+        for i, t in enumerate(priced(0.9, 0.001, "partly"))
+    ]
+    trials = [*partly, *priced(0.5, 0.01, "known")]
+    assert summarise(bench({}, trials=trials)).frontier == ("known",)
+
+
 def test_twins_are_both_on_the_frontier() -> None:
     trials = [*priced(0.5, 0.01, "one"), *priced(0.5, 0.01, "two")]
     assert summarise(bench({}, trials=trials)).frontier == ("one", "two")
