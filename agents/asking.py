@@ -25,7 +25,7 @@ from callsheet.models.messages import (
     reply_from_data,
     reply_to_data,
 )
-from callsheet.models.policy import AgentModel, Cascade, levels_of, text_of
+from callsheet.models.policy import AgentModel, Cascade, levels_of, model_from_data, text_of
 from callsheet.models.quotes import OUTPUT_TOKENS, Quote, most_input_tokens
 from callsheet.models.router import needs_of
 from callsheet.runtime.speech import Speech
@@ -68,7 +68,9 @@ class Asking:
         self._turn, self._agent = turn, agent
         self._specs, self._extra = tuple(specs), extra
         options = from_json(turn.info.options)
-        model: AgentModel = options.get("model") or agent.model or options.get("default_model") or OFFLINE
+        given = options.get("model")
+        own = agent.model or options.get("default_model") or OFFLINE
+        model: AgentModel = model_from_data(given) if given else own
         self._levels = levels_of(model)
         self._accept = model.accept if isinstance(model, Cascade) else None
         self._level = len(self._levels) - 1 if at_last else 0

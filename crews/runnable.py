@@ -24,7 +24,8 @@ class Runnable(ABC):
         - `host`: "ray" (the default), or "inline": in this process, without Ray.
         - `run_id`: the id of the new run, for callers that must be able to find it again. Raises UsageError if
           there is such a run already.
-        - `model`: `provider/name`, for every agent, whatever it names.
+        - `model`: `provider/name`, a `ModelPolicy`, or a `Cascade` without `accept`: for every agent, whatever
+          it names.
         - `session`: a name that groups runs.
         - `docs`: paths of files and folders that the agents may search.
         - `collection`: documents that are in the memory already, in the place of `docs`.

@@ -17,8 +17,8 @@ from callsheet.core.limits import Limits
 from callsheet.crews.cassettes import cassette_options, check_cassettes
 from callsheet.crews.run import Run
 from callsheet.crews.system import HostName, Progress, System, trace_url
-from callsheet.models.catalogue import OFFLINE, PROVIDERS, parse_model
-from callsheet.models.policy import AgentModel
+from callsheet.models.catalogue import OFFLINE, PROVIDERS
+from callsheet.models.policy import AgentModel, model_to_data
 from callsheet.runtime.protocol import Watch
 from callsheet.settings import Settings
 
@@ -28,7 +28,7 @@ class RunKeywords(TypedDict, total=False):
 
     host: HostName
     run_id: str | None
-    model: str | None
+    model: AgentModel | None
     session: str
     docs: Sequence[str | Path] | str | Path
     collection: str
@@ -56,7 +56,7 @@ class RunOptions:
     """Those of them that say how one run is to be done, checked."""
 
     run_id: str | None = None
-    model: str | None = None
+    model: AgentModel | None = None
     session: str = ""
     docs: Sequence[str | Path] | str | Path = ()
     collection: str = ""
@@ -83,11 +83,7 @@ class RunOptions:
                 raise unknown_name("option of a run", name, (*known, "host", "settings", "progress"))
         options = RunOptions(**given)
         if options.model is not None:
-            if not isinstance(options.model, str):
-                raise DefinitionError(
-                    f"model is {options.model!r}", hint="It is a name: provider/name, or `offline`."
-                )
-            parse_model(options.model)
+            model_to_data(options.model)
         if options.limits is not None and not isinstance(options.limits, Limits):
             raise DefinitionError(f"limits is {options.limits!r}", hint="Give Limits(…).")
         options.limits_of(Limits())
@@ -178,7 +174,7 @@ async def begin(
     if options.run_id is not None:
         await _check_new(system, options.run_id)
     told: dict[str, Any] = {
-        "model": options.model,
+        "model": None if options.model is None else model_to_data(options.model),
         "default_model": system.default_model(),
         "folder": str(options.folder or Path.cwd()),
         "host": system.host_name,

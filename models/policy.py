@@ -150,6 +150,45 @@ def text_of(level: str | ModelPolicy) -> str:
     return level if isinstance(level, str) else level.to_text()
 
 
+def model_to_data(model: AgentModel) -> str | list[str]:
+    """What is kept of the model that a run is given: a text, or those of a cascade.
+
+    Raises as `check_model`, and DefinitionError for a cascade with a check, of which no other process would know.
+    """
+    check_model(model)
+    if not isinstance(model, Cascade):
+        return text_of(model)
+    if model.accept is not None:
+        raise DefinitionError(
+            "a run cannot be given a cascade with a check: it would be lost where the run is resumed",
+            hint="Give the cascade to the agents, Agent(model=Cascade(…, accept=…)), or leave `accept` out.",
+        )
+    return [text_of(level) for level in model.models]
+
+
+def model_from_data(data: str | list[str]) -> AgentModel:
+    """The model of a `model_to_data`."""
+    if isinstance(data, str):
+        return _level(data)
+    return Cascade([_level(text) for text in data])
+
+
+def model_of(spelling: str) -> str | ModelPolicy:
+    """What a person means by a model in one word: a tier's name is the policy of that tier, all else a model's name.
+
+    Raises UnknownNameError for the name of no provider's.
+    """
+    for tier in TIERS:
+        if spelling == tier:
+            return ModelPolicy(tier=tier)
+    parse_model(spelling)
+    return spelling
+
+
+def _level(text: str) -> str | ModelPolicy:
+    return ModelPolicy.from_text(text) if text.startswith(PREFIX) else text
+
+
 def named_models(model: AgentModel | None) -> tuple[str, ...]:
     """The models that are named outright, which have to be reachable."""
     return () if model is None else tuple(level for level in levels_of(model) if isinstance(level, str))

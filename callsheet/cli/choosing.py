@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from callsheet.crews.crew import Crew
     from callsheet.crews.launched import LaunchedCrew
     from callsheet.models.catalogue import ModelInfo
+    from callsheet.models.policy import AgentModel
     from callsheet.settings import Settings
 
 
 def check_models(
-    model: str | None, settings: Settings, crew: Crew | LaunchedCrew, *, inline: bool = False
+    model: AgentModel | None, settings: Settings, crew: Crew | LaunchedCrew, *, inline: bool = False
 ) -> None:
     """Raises SettingsError for a model that wants a key where none is set, UsageError for a policy that none fits.
 
@@ -25,8 +26,7 @@ def check_models(
     from callsheet.crews.system import model_environ
     from callsheet.models.catalogue import KEYS_ARE_READ_AT_START, PROVIDERS, parse_model
 
-    if model is None:
-        _check_policies(settings, crew, inline)
+    _check_policies(model, settings, crew, inline)
     wanted = [parse_model(name).provider for name in _named(model, settings, crew)]
     if not any(PROVIDERS[provider].key_required for provider in wanted):
         return
@@ -49,7 +49,7 @@ def check_models(
 
 
 def tell_model(
-    model: str | None, settings: Settings, crew: Crew | LaunchedCrew, *, inline: bool = False
+    model: AgentModel | None, settings: Settings, crew: Crew | LaunchedCrew, *, inline: bool = False
 ) -> None:
     """Say so where the offline engine answers that nobody asked for."""
     from callsheet.crews.crew import Crew
@@ -78,17 +78,19 @@ def tell_model(
     )
 
 
-def _check_policies(settings: Settings, crew: Crew | LaunchedCrew, inline: bool) -> None:
+def _check_policies(
+    model: AgentModel | None, settings: Settings, crew: Crew | LaunchedCrew, inline: bool
+) -> None:
     from callsheet.crews.crew import Crew
     from callsheet.models.policy import ModelPolicy, levels_of
 
-    if not isinstance(crew, Crew):
-        return
+    agents = crew.agents if isinstance(crew, Crew) else ()
+    asked = [(model or agent.model, bool(agent.tools)) for agent in agents] or [(model, False)]
     policies = [
-        (level, bool(agent.tools))
-        for agent in crew.agents
-        if agent.model is not None
-        for level in levels_of(agent.model)
+        (level, has_tools)
+        for wanted, has_tools in asked
+        if wanted is not None
+        for level in levels_of(wanted)
         if isinstance(level, ModelPolicy)
     ]
     if not policies:
@@ -105,12 +107,12 @@ def _check_policies(settings: Settings, crew: Crew | LaunchedCrew, inline: bool)
             raise no_model(policy, step, routing)
 
 
-def _named(model: str | None, settings: Settings, crew: Crew | LaunchedCrew) -> list[str]:
+def _named(model: AgentModel | None, settings: Settings, crew: Crew | LaunchedCrew) -> list[str]:
     from callsheet.crews.crew import Crew
     from callsheet.models.policy import named_models
 
     if model is not None:
-        return [model]
+        return list(named_models(model))
     own = [agent.model for agent in crew.agents] if isinstance(crew, Crew) else []
     named = [name for agents in own for name in named_models(agents)]
     if settings.model is not None and (not own or None in own):

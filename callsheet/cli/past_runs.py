@@ -210,9 +210,11 @@ def restart_run(
     """
     from callsheet.core.canonical import from_json
     from callsheet.core.limits import Limits
+    from callsheet.models.policy import model_from_data
 
     found = crews.of(record, inline=inline)
-    check_models(recorded_options(record).get("model"), settings, found, inline=inline)
+    given = recorded_options(record).get("model")
+    check_models(model_from_data(given) if given else None, settings, found, inline=inline)
     changes: dict[str, Any] = dict(limits)
     changed = replace(Limits.from_dict(from_json(record.limits)), **changes) if changes else None
     if inline or said == NO_REPLY:  # a coordinator on Ray takes replies while it works on the run

@@ -72,7 +72,10 @@ def run(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="PROVIDER/NAME", help="The model of every agent; see `callsheet models`."
+            "--model",
+            metavar="MODEL",
+            help="The model of every agent: PROVIDER/NAME (see `callsheet models`), or fast, balanced or "
+            "frontier: the cheapest of that tier that can do the step (see `callsheet models --for TIER`).",
         ),
     ] = None,
     session: Annotated[
@@ -115,11 +118,13 @@ def run(
     """  # fmt: skip
     from callsheet.cli.conversation import Conversation
     from callsheet.crews.loading import resolve_crew
+    from callsheet.models.policy import model_of
 
     with only_answers(), one_line_each():
         settings = settings_of(address=address, home=home)
         text = _task(given)
-        _check(model, docs or ())
+        wanted = None if model is None else model_of(model)
+        _check(docs or ())
         for option, value in (
             ("--budget", budget), ("--budget-tokens", budget_tokens), ("--deadline", deadline)
         ):  # fmt: skip
@@ -128,11 +133,11 @@ def run(
         found = resolve_crew(crew, settings, inline=inline, progress=notice)
         task = _typed(found, text)
         if replay is None:
-            check_models(model, settings, found, inline=inline)
-            tell_model(model, settings, found, inline=inline)
+            check_models(wanted, settings, found, inline=inline)
+            tell_model(wanted, settings, found, inline=inline)
         _tell_docs(docs or (), found)
         started = found.start(
-            task, host="inline" if inline else "ray", model=model, session=session, docs=tuple(docs or ()),
+            task, host="inline" if inline else "ray", model=wanted, session=session, docs=tuple(docs or ()),
             budget_usd=budget, budget_tokens=budget_tokens, deadline_s=deadline,
             settings=settings, progress=notice, notices=Notices(), record=record, replay=replay, stream=json_lines,
         )  # fmt: skip
@@ -181,12 +186,8 @@ def _typed(crew: Crew | LaunchedCrew, text: str) -> Any:
         ) from None
 
 
-def _check(model: str | None, docs: Sequence[str]) -> None:
+def _check(docs: Sequence[str]) -> None:
     """Find what is wrong before anything is started for it."""
-    from callsheet.models.catalogue import parse_model
-
-    if model is not None:
-        parse_model(model)
     for path in docs:
         if not exists(path):
             raise DocumentError(
