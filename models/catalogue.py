@@ -152,7 +152,6 @@ def parse_model(name: str) -> ModelName:
     provider, slash, model = name.strip().partition("/")
     if provider == OFFLINE and not model:
         return ModelName(provider=OFFLINE, model=OFFLINE)
-    known = tuple(info.example for info in PROVIDERS.values())
     if provider in PROVIDERS and provider != OFFLINE:
         if model.strip():
             return ModelName(provider=provider, model=model)
@@ -161,6 +160,7 @@ def parse_model(name: str) -> ModelName:
         )
     if provider == OFFLINE:
         raise unknown_name("model", name, (), "The offline engine has one model: write just `offline`.")
+    known = tuple(info.example for info in PROVIDERS.values())
     if not slash:
         owner = {"gpt": "openai", "claude": "anthropic"}.get(provider.split("-")[0].lower())
         if owner:

@@ -16,6 +16,7 @@ from callsheet import tracing
 from callsheet.core.errors import DefinitionError, InfrastructureError
 from callsheet.runtime.client import Client
 from callsheet.runtime.coordinator import Coordinator
+from callsheet.runtime.garbage import collect_as_before, collect_seldom
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, launch_card
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.participant import Participant
@@ -37,6 +38,7 @@ class InlineHost:
         self._launched: dict[str, list[Participant]] = {}
         self._coordinator: Coordinator | None = None
         self._client: Client | None = None
+        self._collects_seldom = False
 
     @property
     def client(self) -> Client:
@@ -47,6 +49,8 @@ class InlineHost:
 
     async def open(self, services: Sequence[ServiceSpec]) -> None:
         """Start the coordinator and the services."""
+        self._collects_seldom = True
+        collect_seldom()
         if gc.get_threshold() in _GC_DEFAULTS:
             gc.set_threshold(*_GC_WANTED)
         if self._config.tracing is not None:
@@ -107,6 +111,9 @@ class InlineHost:
 
     async def close(self) -> None:
         """End everything; the journal stays."""
+        if self._collects_seldom:
+            self._collects_seldom = False
+            collect_as_before()
         for name in list(self._launched):
             with contextlib.suppress(InfrastructureError):  # whose journal is broken has been told so
                 await self.stop(name)
