@@ -183,7 +183,7 @@ class Bench:
         place = Place(
             bench_id=self.bench_id, host=host, settings=self._settings, progress=self._progress
         )  # fmt: skip
-        left = await self._left(place)
+        left = await self._left(place) if todo else set()  # what is complete needs no host
         spent = await self._spent(place, left)
         self._purse = Purse(self._budget_usd, spent, self._at_once)
         taker = Taker(self._suite, place, self._purse, left, retry_failed=self._retry_failed)

@@ -23,18 +23,20 @@ ERROR_WIDTH = 200
 
 
 class Pace:
-    """How fast trials get done in this process, and how long the rest will take."""
+    """How fast trials get done, and how long the rest takes; from the first on, since before it the host starts."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._first: tuple[float, int] | None = None
 
     def text(self, standing: Standing) -> str:
         """Rate and time left, as far as there is anything to judge by."""
-        done = standing.done - standing.kept
-        elapsed = time.monotonic() - self._began
-        if done < 1 or elapsed <= 0:
+        now = time.monotonic()
+        if self._first is None and standing.done > standing.kept:
+            self._first = now, standing.done
+        since, before = self._first or (now, standing.done)
+        if standing.done <= before or now <= since:
             return ""
-        rate = done / elapsed
+        rate = (standing.done - before) / (now - since)
         left = (standing.info.planned - standing.done) / rate
         speed = f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute"
         return f"{speed}, {_duration(left)} left"
@@ -59,13 +61,14 @@ class Lines:
     def show(self, standing: Standing) -> None:
         """Say so of a failure, and at each twentieth part."""
         self._tell_failure(standing)
+        pace = self._pace.text(standing)
         if standing.done < self._next and standing.done < self._info.planned:
             return
         if standing.last is None:
             kept = f", {standing.kept} of them are done" if standing.kept else ""
             notice(f"bench {self._info.bench_id}: {self._info.planned} runs{kept}")
         else:
-            notice(f"{standing.done}/{self._info.planned}  {_figures(standing)}  {self._pace.text(standing)}")
+            notice(f"{standing.done}/{self._info.planned}  {_figures(standing)}  {pace}".rstrip())
         self._next = (standing.done // self._step + 1) * self._step
 
     def _tell_failure(self, standing: Standing) -> None:
@@ -107,6 +110,7 @@ class LiveTable:
 
     def show(self, standing: Standing) -> None:
         """Take note; it is drawn a few times a second."""
+        self._pace.text(standing)
         self._standing = standing
 
     def _draw(self) -> RenderableType:

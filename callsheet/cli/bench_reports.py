@@ -39,7 +39,12 @@ class Reports:
 
         if self.fail_under is not None:
             FailUnder.parse(self.fail_under).check_names([scorer.name for scorer in suite.scorers])
-        self._baseline()
+        baseline = self._baseline()
+        if baseline is not None and not {case.id for case in suite.cases} & set(baseline.info.cases):
+            raise UsageError(
+                f"no case of {suite.name!r} is in the baseline {self.compare}, which is of {baseline.info.suite!r}",
+                hint="Compare with a bench of the same suite.",
+            )
         for option, path in (("--out", self.out), ("--html", self.html), ("--plots", self.plots)):
             if path is not None and path.is_dir() != (option == "--plots") and path.exists():
                 kind = "a folder" if path.is_dir() else "a file"
@@ -58,13 +63,17 @@ class Reports:
         from callsheet.scenarios.summary import summarise
         from callsheet.scenarios.thresholds import FailUnder
 
-        comparison = self._comparison(result)
+        status, comparison = 0, None
+        try:
+            comparison = self._comparison(result)
+        except CallsheetError as error:  # what was paid for is shown all the same
+            print_error(error.message, error.hint)
+            status = error.exit_status
         if self.as_json:
             print_json({"summary": to_data(summarise(result)), "result": to_data(result)})
         else:
             reports.terminal.show(console(answers()), result, comparison)
             answers().flush()
-        status = 0
         for write in (self._write_json, self._write_page, self._write_plots, self._publish):
             try:
                 write(result, suite, comparison)

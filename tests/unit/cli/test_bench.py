@@ -120,6 +120,27 @@ def test_a_crew_that_only_fails_is_status_1_with_one_error(callsheet: Callsheet)
     assert "--retry-failed" in ended.err
 
 
+def test_a_baseline_of_other_cases_is_refused_before_anything_is_run(callsheet: Callsheet) -> None:
+    Path("others.csv").write_text("id,input,expected\nz,What?,yes\n")
+    with scripted(answers) as script:
+        callsheet("bench", "suite.yaml", "--inline", "--out", "base.json")
+        before = len(script.requests)
+        ended = callsheet(
+            "bench",
+            "others.csv",
+            "--inline",
+            "--crew",
+            "desk.py",
+            "--scorer",
+            "exact",
+            "--compare",
+            "base.json",
+        )
+        assert len(script.requests) == before
+    assert ended.status == 2
+    assert "no case of 'others' is in the baseline base.json, which is of 'orders'" in ended.err
+
+
 def test_benches_are_listed_the_newest_first(callsheet: Callsheet) -> None:
     assert "There are no benches yet" in callsheet("benches").err
     with scripted(answers):

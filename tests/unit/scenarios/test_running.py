@@ -10,6 +10,7 @@ import pytest
 
 from callsheet.agents import Agent
 from callsheet.core.errors import DefinitionError, LimitError, ModelRequestError, RunError, UsageError
+from callsheet.core.limits import Limits
 from callsheet.crews import Crew
 from callsheet.scenarios import Case, Suite, scorer
 from callsheet.scenarios.benching import Bench
@@ -284,6 +285,33 @@ def test_all_runs_together_keep_within_the_budget_and_more_money_finishes_the_be
         assert len(script.requests) < 20
     assert result.complete
     assert sum(t.cost_usd or 0.0 for t in result.trials) == pytest.approx(1.2)
+
+
+def test_a_share_that_is_too_small_for_a_call_grows_until_all_is_done() -> None:
+    def cheap(request: Any) -> Any:
+        return reply(answers(request), cost_usd=0.001)
+
+    # A call may need up to 0.04 USD, and a fourth of the budget is less.
+    with scripted(cheap) as script:
+        result = bench(
+            suite(12),
+            crew(max_tokens=4096),
+            models=["openai/gpt-5"],
+            host="inline",
+            at_once=4,
+            budget_usd=0.1,
+        )
+        assert len(script.requests) == 12
+    assert result.complete
+    assert {trial.status for trial in result.trials} == {"done"}
+
+
+def test_a_budget_of_the_run_itself_is_a_limit_of_that_run_and_not_of_the_bench() -> None:
+    with scripted(dear) as script:
+        result = bench(suite(3, limits=Limits(budget_usd=0.05)), crew(), host="inline", budget_usd=5.0)
+        assert len(script.requests) == 3
+    assert [trial.status for trial in result.trials] == ["limit"] * 3
+    assert all(trial.error.startswith("LimitError: ") for trial in result.trials)
 
 
 def test_the_standing_tells_score_failures_and_spending() -> None:

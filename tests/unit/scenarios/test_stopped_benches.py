@@ -16,6 +16,7 @@ from callsheet.scenarios import Case, Suite
 from callsheet.scenarios.benching import Bench
 from callsheet.scenarios.running import abench, bench
 from callsheet.scenarios.standing import Standing
+from callsheet.scenarios.taking import Place
 from callsheet.testing import call, reply, scripted
 
 
@@ -82,6 +83,18 @@ async def test_a_run_that_another_works_on_is_waited_for_and_not_begun_again() -
     assert any("another process works on run" in text for text in told)
     assert calls == 1
     assert result.trials[0].scores["exact"].value == 1.0
+
+
+def test_a_bench_that_is_complete_is_read_without_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(lambda request: "yes"):
+        crew_, suite_ = crew(), suite(3)
+        first = bench(suite_, crew_, host="inline")
+
+        async def opened(place: Place) -> None:
+            raise AssertionError("nothing is to be opened")
+
+        monkeypatch.setattr(Place, "system", opened)
+        assert bench(suite_, crew_, resume=first.info.bench_id) == first
 
 
 def test_a_run_that_waits_for_a_person_is_a_trial_that_waits_and_says_for_what() -> None:
