@@ -72,3 +72,19 @@ async def test_entries_of_the_settings_decide_what_is_picked(openai: ModelServer
     crew = Crew("weather", agents=[Agent("clerk", "You know.", tools=[get_weather], model=FAST)])
     await crew.arun("Rome?", host="inline", settings=settings)
     assert openai.asked[0].body["model"] == "gpt-4.1-nano"
+
+
+async def test_a_run_is_given_a_policy_in_the_place_of_its_agents_models(openai: ModelServer) -> None:
+    crew = Crew("sure", agents=[Agent("clerk", "You know.", model="offline")])
+    done = await crew.arun("What is it?", host="inline", settings=load_settings(), model=FAST)
+    assert done.output == "Hello."
+    assert [asked.body["model"] for asked in openai.asked] == ["gpt-5-nano"]
+
+
+async def test_a_run_is_given_a_cascade_which_goes_on_from_what_does_not_fit(openai: ModelServer) -> None:
+    openai.answers = [chat("no number"), chat("42")]
+    crew = Crew("sure", agents=[Agent("clerk", "You know.", output=int)])
+    cascade = Cascade([FAST, "openai/gpt-5.5"])
+    done = await crew.arun("What is it?", host="inline", settings=load_settings(), model=cascade)
+    assert done.output == 42
+    assert [asked.body["model"] for asked in openai.asked] == ["gpt-5-nano", "gpt-5.5"]
