@@ -181,8 +181,9 @@ def _resampled(x: Values) -> tuple[float, float] | None:
     if scale <= 1e-12 * max(1.0, float(np.abs(x).max())):
         return None
     centred = centred / scale  # what is squared below is about 1, in whatever unit x comes
-    means = weights @ centred / n
-    variances = weights @ (centred * centred) / n - means * means
+    # Not `@`: BLAS would take all cores for it, wait for busy ones, and round differently from machine to machine.
+    means = np.einsum("ij,j->i", weights, centred) / n
+    variances = np.einsum("ij,j->i", weights, centred * centred) / n - means * means
     flat = variances < 1e-13  # rounding leaves some 1e-16 of nothing
     if float(flat.mean()) > (1 - LEVEL) / 2:
         return None
