@@ -230,7 +230,7 @@ class Bench:
             for worker in workers:
                 worker.cancel()
             ended = await asyncio.gather(*workers, return_exceptions=True)
-        faults = [end for end in ended if isinstance(end, BaseException) and not _is_cancelled(end)]
+        faults = [end for end in ended if isinstance(end, Exception)]
         # What is beneath all runs says more than what it did to one of them.
         faults.sort(key=lambda fault: not isinstance(fault, InfrastructureError))
         if faults:
@@ -280,12 +280,13 @@ class Bench:
 
     def _budget_spent(self) -> LimitError:
         budget, spent = self._budget_usd or 0.0, self._purse.spent_usd
-        done = len(self._trials)
+        done, planned = len(self._trials), self.info.planned
+        enough = self._purse.enough_usd(done, planned)
         return LimitError(
             f"the bench's budget of {budget:g} USD has no room for another run: {spent:.6g} USD are spent, with "
-            f"{done} of {self.info.planned} trials done",
+            f"{done} of {planned} trials done",
             limit="budget_usd", allowed=budget, used=spent, partial=self.result(),
-            hint=f"Nothing is lost: `callsheet bench --resume {self.bench_id} --budget {2 * budget:g}` goes on "
+            hint=f"Nothing is lost: `callsheet bench --resume {self.bench_id} --budget {enough:g}` goes on "
             "with more.",
         )  # fmt: skip
 
@@ -293,7 +294,3 @@ class Bench:
 def _failed(trial: Trial) -> bool:
     """Whether its run gave no answer, or a scorer could not judge it."""
     return trial.status != "done" or any(score.error for score in trial.scores.values())
-
-
-def _is_cancelled(end: BaseException) -> bool:
-    return isinstance(end, asyncio.CancelledError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from callsheet.core.errors import DefinitionError
 
@@ -45,6 +46,12 @@ class Purse:
         if self.budget_usd is None:
             return float("inf")
         return self.budget_usd - self.spent_usd - sum(self._given)
+
+    def enough_usd(self, done: int, planned: int) -> float:
+        """A budget that the whole bench may be expected to get by with, in whole cents."""
+        rest = self.spent_usd / done * (planned - done) if done else 0.0
+        wanted = max(2 * (self.budget_usd or 0.0), self.spent_usd + max(1.2 * rest, 2 * self._least))
+        return math.ceil(wanted * 100 - ROUNDING_USD) / 100
 
     async def take(self, above_usd: float = 0.0, most_usd: float = float("inf")) -> float | None:
         """USD that a run may spend, more than `above_usd` and at most `most_usd`; None without a budget.

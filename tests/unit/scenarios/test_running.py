@@ -287,25 +287,6 @@ def test_all_runs_together_keep_within_the_budget_and_more_money_finishes_the_be
     assert sum(t.cost_usd or 0.0 for t in result.trials) == pytest.approx(1.2)
 
 
-def test_a_share_that_is_too_small_for_a_call_grows_until_all_is_done() -> None:
-    def cheap(request: Any) -> Any:
-        return reply(answers(request), cost_usd=0.001)
-
-    # A call may need up to 0.04 USD, and a fourth of the budget is less.
-    with scripted(cheap) as script:
-        result = bench(
-            suite(12),
-            crew(max_tokens=4096),
-            models=["openai/gpt-5"],
-            host="inline",
-            at_once=4,
-            budget_usd=0.1,
-        )
-        assert len(script.requests) == 12
-    assert result.complete
-    assert {trial.status for trial in result.trials} == {"done"}
-
-
 def test_a_budget_of_the_run_itself_is_a_limit_of_that_run_and_not_of_the_bench() -> None:
     with scripted(dear) as script:
         result = bench(suite(3, limits=Limits(budget_usd=0.05)), crew(), host="inline", budget_usd=5.0)

@@ -86,6 +86,17 @@ async def test_a_run_that_all_there_is_was_not_enough_for_ends_the_bench() -> No
         await purse.take(above_usd=0.8)
 
 
+async def test_the_budget_that_is_proposed_is_enough_for_the_rest_and_for_the_call_that_had_no_room() -> None:
+    purse = Purse(1.0, hands=1)
+    purse.give_back(await purse.take(), 1.0)
+    assert purse.enough_usd(done=1, planned=10) == pytest.approx(1.0 + 1.2 * 9)
+    purse = Purse(1.0, hands=1)
+    purse.give_back(await purse.take(), 0.0)
+    with pytest.raises(BudgetSpentError):
+        await purse.take(above_usd=1.0)
+    assert purse.enough_usd(done=0, planned=10) == 4.0
+
+
 async def test_what_was_spent_before_counts() -> None:
     with pytest.raises(BudgetSpentError):
         await Purse(1.0, spent_usd=1.0).take()
