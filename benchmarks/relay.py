@@ -57,7 +57,7 @@ FULL = (
 QUICK = (
     Load(latency_ms=0, in_flight=1, runs=20, slow_runs=20),
     Load(latency_ms=0, in_flight=50, runs=150, slow_runs=100),
-    Load(latency_ms=200, in_flight=200, runs=200, rounds=1),
+    Load(latency_ms=200, in_flight=200, runs=400, rounds=1),
 )
 
 _AT_0 = "0 ms, {} in flight"
