@@ -98,10 +98,8 @@ class LiveTable:
         from rich.live import Live
 
         notice(f"bench {self._info.bench_id}")
-        self._live = Live(
-            console=console(), get_renderable=self._draw, refresh_per_second=4, redirect_stdout=False,
-            redirect_stderr=False,
-        )  # fmt: skip
+        # What others print meanwhile is put above it.
+        self._live = Live(console=console(), get_renderable=self._draw, refresh_per_second=4)
         self._live.start()
         return self
 
@@ -129,8 +127,11 @@ class LiveTable:
             score = "" if tally.score is None else f"{tally.score:.3f}"
             table.add_row(Text(printable(candidate.label)), str(tally.done), score, str(tally.failed))
         foot = f"{standing.done}/{self._info.planned}  {_spent(standing)}  {self._pace.text(standing)}"
-        bar = ProgressBar(total=max(1, self._info.planned), completed=standing.done, width=40)
-        return Group(table, bar, Text(foot, style="dim"))
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=max(1, self._info.planned), completed=standing.done, width=30), Text(foot)
+        )
+        return Group(table, bar)
 
 
 def _figures(standing: Standing) -> str:
