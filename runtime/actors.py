@@ -25,10 +25,8 @@ from typing import Any, Literal, cast
 
 from callsheet import tracing
 from callsheet.runtime.cluster import NAMESPACE
-from callsheet.runtime.coordinator import Coordinator
 from callsheet.runtime.handover import Handover
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
-from callsheet.runtime.journal import Journal
 from callsheet.runtime.lanes import LaneDownError
 from callsheet.runtime.local_calls import CallLostError, LocalConnection, LocalServer
 from callsheet.runtime.participant import Participant
@@ -60,17 +58,20 @@ class ActorTransport:
         """One call. Raises LaneDownError while the actor is away, a final one when it is gone."""
         from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
+        connection: LocalConnection | None = None
         try:
             if not self._asked:
                 async with self._connecting:
                     if not self._asked:
                         self._connection = await self._connected()
                         self._asked = True
-            if self._connection is not None:
-                return await self._connection.call(data)
+            connection = self._connection
+            if connection is not None:
+                return await connection.call(data)
             answer: bytes = await self._handle.exchange.remote(data)
         except (CallLostError, ActorUnavailableError) as error:
-            self._asked, self._connection = False, None  # its successor listens elsewhere
+            if connection is self._connection:  # its successor listens elsewhere, unless it has been found
+                self._asked, self._connection = False, None
             raise LaneDownError(f"{self._name} is away: {error}") from error
         except (ActorDiedError, RayActorError) as error:
             self._asked, self._connection = False, None
@@ -138,6 +139,10 @@ class CoordinatorActor(_Actor):
     """The coordinator in a process of its own; see `Coordinator` for what survives."""
 
     def __init__(self, config: HostConfig) -> None:
+        # Here alone: SQLAlchemy takes 0.4 s of CPU to import, and no agent needs it.
+        from callsheet.runtime.coordinator import Coordinator
+        from callsheet.runtime.journal import Journal
+
         super().__init__(config, COORDINATOR)
         synchronous = cast("Literal['normal', 'full']", config.synchronous)
         journal = Journal(config.journal, synchronous=synchronous, owner=config.owner)

@@ -17,6 +17,7 @@ from callsheet.core.records import PERSON, Envelope, RunRecord, RunWaits, Step
 from callsheet.runtime.lanes import Lane, LaneDownError, Transport
 from callsheet.runtime.protocol import (
     FLOW,
+    PING_S,
     Answer,
     CancelRun,
     JournalBroken,
@@ -31,7 +32,6 @@ from callsheet.runtime.protocol import (
     Watch,
     WatchRun,
 )
-from callsheet.runtime.upkeep import PING_S
 
 News = Envelope | Step | RunWaits | EndRun | Spoken
 

@@ -67,6 +67,7 @@ _1_TO_2 = (
     "ALTER TABLE runs ADD COLUMN spent_s FLOAT DEFAULT 0 NOT NULL",
     "ALTER TABLE runs ADD COLUMN source TEXT DEFAULT '' NOT NULL",
     "UPDATE runs SET since = started",
+    "DROP INDEX IF EXISTS runs_by_status",  # journals from before the first release had another of that name
     "CREATE INDEX runs_by_status ON runs (status, owner)",
     "CREATE TABLE orders (run_id VARCHAR NOT NULL PRIMARY KEY, reason TEXT NOT NULL, at FLOAT NOT NULL)",
     "CREATE INDEX envelopes_body_blobs ON envelopes (body) WHERE substr(body, 1, 6) = '@blob:'",

@@ -15,6 +15,9 @@ Watch = Literal["end", "all", "tokens"]
 FLOW = "flow"
 """The name of a crew's flow among its participants."""
 
+PING_S = 15.0
+"""How often a driver that has launched a crew says that it is there."""
+
 
 @frozen
 class RunInfo:

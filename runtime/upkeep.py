@@ -19,9 +19,6 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 """How often: an order in the journal is carried out within about this time."""
 
-PING_S = 15.0
-"""How often a driver that has launched a crew says that it is there."""
-
 DEAF_S = 8.0
 """How long a participant that is told to stop a turn may say nothing at all before its process is killed."""
 

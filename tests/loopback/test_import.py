@@ -36,3 +36,9 @@ def test_defining_agents_and_tools_loads_neither_ray_nor_a_provider(name: str) -
 def test_the_command_line_shows_its_help_without_ray_or_a_provider() -> None:
     statement = "from callsheet.cli.entry import command_line\nassert command_line(['--help']) == 0"
     assert not loaded_by(statement) & {"ray", "openai", "anthropic", "faiss", "opentelemetry", "sqlalchemy"}
+
+
+def test_an_agents_process_on_ray_loads_no_database() -> None:
+    # Each agent has a process: what they all import in vain, each crew's start pays for several times.
+    loaded = loaded_by("import callsheet.runtime.actors, callsheet.runtime.participant")
+    assert not loaded & {"sqlalchemy", "pydantic", "numpy", "aiohttp", "rich"}
