@@ -8,14 +8,34 @@ from typing import Any
 
 from callsheet.scenarios.scorers.answers import MISSING
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_LANGUAGE = re.compile(r"[ \t]*([\w+-]*)")
 _TRIES = 8
 """Places in a text at which JSON is looked for, at most."""
 
 
 def fenced(text: str) -> list[tuple[str, str]]:
-    """The fenced blocks of a text in order, each as its language (lower case, or "") and its content."""
-    return [(match.group(1).lower(), match.group(2).strip()) for match in _FENCE.finditer(text)]
+    """The fenced blocks of a text in order, each as its language (lower case, or "") and its content.
+
+    The last may be without an end. Line by line, since one expression for all takes quadratic time for some texts.
+    """
+    found: list[tuple[str, str]] = []
+    language: str | None = None
+    content: list[str] = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        bare = line.lstrip(" \t")
+        fence = bare.startswith("```")
+        if language is not None and fence:
+            found.append((language, "\n".join(content).strip()))
+            language = None
+        elif language is not None:
+            content.append(line)
+        elif fence and "`" not in bare[3:] and number < len(lines):
+            named = _LANGUAGE.match(bare, 3)
+            language, content = "" if named is None else named.group(1).lower(), []
+    if language is not None:
+        found.append((language, "\n".join(content).strip()))
+    return found
 
 
 def json_in(text: str) -> Any:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import subprocess
-import sys
 from typing import Any
 
 from callsheet.core.errors import RunError
 from callsheet.scenarios.scorers.answers import AnswerScorer, text_of
 from callsheet.scenarios.scorers.base import Score, right, wrong
+from callsheet.scenarios.scorers.own_process import SAFE_LENGTH, in_own_process
 
-_SAFE_LENGTH = 20_000
-"""Characters up to which a pattern with one open repeat, which takes quadratic time at worst, is no risk."""
-_TIME_LIMIT_S = 5.0
 _SEARCH = """
 import json, re, sys
 pattern, flags, whole, text = json.load(sys.stdin)
 compiled = re.compile(pattern, flags)
-print(int((compiled.fullmatch if whole else compiled.search)(text) is not None))
+json.dump((compiled.fullmatch if whole else compiled.search)(text) is not None, sys.stdout)
 """
 
 
@@ -68,21 +62,17 @@ class Regex(AnswerScorer):
         """Right if it matches, or does not where it must not. Raises RunError if that takes too long."""
         pattern = self._compiled(self._pattern or expected)
         text = text_of(answer)
-        if len(text) <= _SAFE_LENGTH and not may_explode(pattern.pattern):
+        if len(text) <= SAFE_LENGTH and not may_explode(pattern.pattern):
             return self.judge(answer, expected)
-        given = json.dumps([pattern.pattern, int(pattern.flags), self._whole, text])
+        given = [pattern.pattern, int(pattern.flags), self._whole, text]
         try:
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-I", "-S", "-c", _SEARCH],
-                input=given, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+            found = await in_own_process(["-S", "-c", _SEARCH], given)
+        except TimeoutError as error:
             raise RunError(
-                f"the scorer {self.name!r}: {pattern.pattern!r} took more than {_TIME_LIMIT_S:g} s on an answer",
+                f"the scorer {self.name!r}: {pattern.pattern!r} on an answer: {error}",
                 hint="Write it without a repeat within a repeat, such as (a+)+, or two that match the same.",
-            ) from None
-        return self._verdict(done.stdout.strip() == "1", pattern.pattern)
+            ) from error
+        return self._verdict(found, pattern.pattern)
 
     def judge(self, answer: Any, expected: Any) -> Score:
         """As `judged`, in this process."""
@@ -108,7 +98,13 @@ class Regex(AnswerScorer):
 
 
 def may_explode(pattern: str) -> bool:
-    """Whether a pattern has more than one open repeat, and so might take exponential or cubic time."""
-    bare = re.sub(r"\\.", "", pattern, flags=re.DOTALL)
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "", bare)
-    return len(re.findall(r"[*+]|\{\d*,\d*\}", bare)) > 1
+    """Whether a pattern has several repeats, or a repeated group, and so might take exponential or cubic time."""
+    bare = re.sub(r"\\.", "x", pattern, flags=re.DOTALL)
+    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)
+    # A `?` doubles the ways to match too, but it takes many of them; `(a|a)+` alone takes years.
+    repeats = re.findall(r"[*+]|\{\d*,?\d*\}", bare)
+    return len(repeats) > 1 or re.search(r"\)(?:[*+]|\{)", bare) is not None or bare.count("?") > _FEW
+
+
+_FEW = 10
+"""Of parts that may be left out, no more than these: each doubles the time at worst."""

@@ -20,6 +20,7 @@ from callsheet.scenarios import Attempt, Case, Suite
 from callsheet.scenarios.loading import load_suite
 from callsheet.scenarios.suites import built_in_names
 from callsheet.scenarios.suites.bfcl import json_schema
+from callsheet.scenarios.suites.multihop import first_line
 from callsheet.scenarios.suites.passages import passages_folder
 from callsheet.testing import call, scripted
 from tests.data_sets import data_file
@@ -270,3 +271,21 @@ def test_a_built_in_crew_is_found_again_where_its_runs_say(name: str) -> None:
         assert load_source(crew.source) is crew
     except CallsheetError as error:
         pytest.fail(str(error))
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ("Paris [x.md#L1-L2], in [sic] France [1].\nwhy", "Paris, in [sic] France [1]."),
+        ("\n [a.md]\n**yes**", "**yes**"),
+        ("[a.md]", ""),
+        ("\n" * 300_000 + "x", "x"),
+        (" " * 300_000 + "[a.md]", ""),
+        ("[" + "." * 300_000, "[" + "." * 300_000),
+    ],
+    ids=["cited", "citation first", "nothing else", "lines", "blanks", "open bracket"],
+)
+def test_what_is_judged_of_a_readers_answer_is_its_first_line_without_citations(
+    answer: str, line: str
+) -> None:
+    assert first_line(answer) == line

@@ -46,9 +46,14 @@ def test_the_pattern_may_be_the_cases_own(judged: Any) -> None:
         (r"(a+)+", True),
         (r".*x.*", True),
         (r"a{2,}b*", True),
+        (r"(a|a)+$", True),
+        (r"(?:a|a){30}b", True),
+        ("a?" * 30 + "a{30}", True),
+        (r"\)+", False),
+        (r"(yes|no), thanks?", False),
     ],
 )
-def test_patterns_with_several_open_repeats_are_told_apart(pattern: str, risky: bool) -> None:
+def test_patterns_with_several_repeats_or_a_repeated_group_are_told_apart(pattern: str, risky: bool) -> None:
     assert may_explode(pattern) is risky
 
 

@@ -12,6 +12,7 @@ from callsheet.core.canonical import to_json
 from callsheet.core.errors import DefinitionError
 from callsheet.scenarios import Case
 from callsheet.scenarios.scorers import make_scorer
+from callsheet.scenarios.scorers.answers import MISSING
 from callsheet.scenarios.scorers.exact import same_data
 from callsheet.scenarios.scorers.reading import fenced, json_in
 
@@ -171,3 +172,11 @@ def test_fenced_blocks_and_json_are_found() -> None:
     text = "a\n```json\n{}\n```\nb\n  ```SQL\nSELECT 1\n  ```\n```\nopen"
     assert fenced(text) == [("json", "{}"), ("sql", "SELECT 1"), ("", "open")]
     assert json_in("see {x} and then [1, 2] there") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", ["```" + "a" * 200_000 + "`", "```" + " " * 200_000 + "`", "```x\n" * 50_000]
+)
+def test_fences_that_strangers_write_are_read_in_linear_time(text: str) -> None:
+    # Read by one expression the first of them would take an hour.
+    assert json_in(text) is MISSING
