@@ -19,7 +19,7 @@ from callsheet.core.limits import Limits
 from callsheet.core.records import RunRecord
 from callsheet.crews.portal import portal
 from callsheet.crews.stand_in import stand_in, with_stand_in
-from callsheet.models.catalogue import OFFLINE, ModelInfo, default_model, parse_model
+from callsheet.models.catalogue import OFFLINE, ModelInfo, default_model, expected_provider, parse_model
 from callsheet.models.config import GatewayConfig
 from callsheet.models.secrets import KEY_FILES, KEYS, provider_environ
 from callsheet.runtime.host import Host, HostConfig, ServiceSpec
@@ -198,8 +198,9 @@ async def _forget(key: tuple[Any, ...]) -> None:
 def service_specs(settings: Settings) -> list[ServiceSpec]:
     """The gateway and the memory, as the host is to start them. Keys travel to the gateway alone."""
     secrets = model_environ(settings)
+    expected = parse_model(settings.model).provider if settings.model else expected_provider(secrets)
     gateway = GatewayConfig(
-        trace_content=settings.trace_content, expects=parse_model(settings.model or default_model(secrets)).provider,
+        trace_content=settings.trace_content, expects=expected,
         models=settings.models, limits=settings.limits,
         cache_path=str(settings.home / "responses.db") if settings.response_cache else "",
         ledger_path=str(settings.home / "ledger.db") if settings.limits else "",

@@ -67,8 +67,10 @@ class Memory:
     ) -> None:
         self._store = MemoryStore(Path(path), make_embedder(embedder, embed), reembed=reembed)
 
-    def warm(self) -> None:
-        """Import what the first request would wait for."""
+    def warm(self, again: bool) -> None:
+        """Import what the first request would wait for, if one may wait already: many runs have none."""
+        if not again:
+            return
         for name in ("numpy", "faiss"):
             try:
                 importlib.import_module(name)

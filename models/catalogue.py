@@ -259,6 +259,15 @@ def default_model(environ: Mapping[str, str]) -> str:
     return OFFLINE
 
 
+def expected_provider(environ: Mapping[str, str]) -> str:
+    """The provider that runs will probably ask: the default model's, else the first one with an address that is set."""
+    chosen = parse_model(default_model(environ)).provider
+    addressed = [
+        info.name for info in PROVIDERS.values() if info.url_env and environ.get(info.url_env, "").strip()
+    ]
+    return addressed[0] if chosen == OFFLINE and addressed else chosen
+
+
 def list_models(
     environ: Mapping[str, str], configured: Mapping[str, str] | None = None
 ) -> tuple[ModelInfo, ...]:

@@ -105,7 +105,7 @@ class Gateway:
         self._pipeline = Pipeline(config, self._ledger, self._book, self._provider, clock=clock)
         self._usable = tuple(i.provider for i in list_models(self._environ, config.base_urls) if i.available)
 
-    def warm(self) -> None:
+    def warm(self, again: bool) -> None:
         """Import what the first call of the expected provider would wait for."""
         if self.config.expects:
             preload(self.config.expects)

@@ -181,7 +181,7 @@ class ServiceActor(_Actor):
         component: Any = spec.factory(spec.secrets, calls)
         self._service = Service(component)
         if hasattr(component, "warm"):
-            threading.Thread(target=component.warm, daemon=True).start()
+            threading.Thread(target=component.warm, args=(_takes_anothers_place(),), daemon=True).start()
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client's lane. Safe to repeat: the lane numbers what it carries."""
@@ -232,6 +232,12 @@ class ParticipantActor(_Actor):
     async def close(self) -> None:
         """Stop taking turns."""
         await self._participant.close()
+
+
+def _takes_anothers_place() -> bool:
+    import ray
+
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def _callers(client: str, handles: Mapping[str, Any], incarnation: str = "") -> dict[str, Caller]:

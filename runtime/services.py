@@ -27,8 +27,9 @@ class Component(Protocol):
         """Answer one request; many may be under way at once.
 
         A component that also has `stream(request, emit)` is asked by that where the caller wants parts: it calls
-        `emit(part)` as they come, and returns the whole answer. One that has `warm()` is called by that, in a
-        thread, when a process of its own begins: to import what the first request would wait for.
+        `emit(part)` as they come, and returns the whole answer. One that has `warm(again)` is called by that,
+        in a thread, when a process of its own begins: to import what the first request would wait for. `again` says
+        that it takes a dead one's place, whose callers wait; else the crew's agents are starting beside it.
         """
 
 
