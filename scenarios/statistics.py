@@ -218,13 +218,23 @@ def _agresti_min(d: Values) -> tuple[float, float]:
 def _by_t(x: Values) -> tuple[float, float] | None:
     """Student's interval, for values of which nearly all are the same; None of one value.
 
-    The quantile is the expansion in Abramowitz and Stegun 1964, 26.7.5.
+    The quantile is exact for one and two degrees of freedom, else the expansion in Abramowitz and Stegun 1964, 26.7.5.
     """
     nu = x.size - 1
     if nu < 1:
         return None
-    z = _Z
-    t = z + (z**3 + z) / (4 * nu) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu * nu)
+    z, p = _Z, 0.5 + LEVEL / 2
+    if nu == 1:
+        t = math.tan(math.pi * (p - 0.5))
+    elif nu == 2:
+        t = (2 * p - 1) / math.sqrt(2 * p * (1 - p))
+    else:
+        t = (
+            z
+            + (z**3 + z) / (4 * nu)
+            + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
+            + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
+        )
     half = t * float(x.std(ddof=1)) / math.sqrt(x.size)
     m = float(x.mean())
     return m - half, m + half

@@ -148,12 +148,12 @@ def _candidate(
     seconds = [value for trial in trials if (value := TIME.of(trial)) is not None]
     unknown = [trial for trial in trials if COST.of(trial) is None]
     known = [COST.of(trial) or 0.0 for trial in trials] + [trial.known_usd for trial in unknown]
-    right = _right(trials, scorers[0])
+    judged = _judged(trials, scorers[0])
     return CandidateSummary(
         label=candidate.label, candidate=candidate, trials=len(trials), planned=planned, done=len(done),
         failed=len(trials) - len(done), statuses=statuses,
         scores=tuple(_score(trials, scorer) for scorer in scorers),
-        right=None if right is None else sum(right.values()),
+        right=None if judged is None else sum(right for _, right in judged.values()),
         cost=estimate(trials, COST), cost_total=math.fsum(known), cost_unknown=len(unknown),
         judging_usd=math.fsum(trial.judging_usd for trial in trials), time=estimate(trials, TIME),
         seconds_p50=statistics.quantile(seconds, 0.5), seconds_p90=statistics.quantile(seconds, 0.9),
@@ -163,8 +163,8 @@ def _candidate(
         llm_calls_mean=_mean([trial.llm_calls for trial in trials]),
         tool_calls_mean=_mean([trial.tool_calls for trial in trials]),
         steps_mean=_mean([trial.steps for trial in trials]),
-        pass_at=_passes(trials, right, repeats, statistics.pass_at_k),
-        pass_hat=_passes(trials, right, repeats, statistics.pass_hat_k),
+        pass_at=_passes(judged, repeats, statistics.pass_at_k),
+        pass_hat=_passes(judged, repeats, statistics.pass_hat_k),
     )  # fmt: skip
 
 
@@ -177,27 +177,33 @@ def _score(trials: Sequence[Trial], scorer: ScorerInfo) -> ScoreSummary:
     )  # fmt: skip
 
 
-def _right(trials: Sequence[Trial], scorer: ScorerInfo) -> dict[str, int] | None:
-    """How many trials of each case are right; None where the score is not right or wrong."""
+def _judged(trials: Sequence[Trial], scorer: ScorerInfo) -> dict[str, tuple[int, int]] | None:
+    """How many trials of each case were judged, and how many of them are right; None where it is a matter of degree.
+
+    Where the scorer itself failed, nobody knows whether the trial was right: it is no try.
+    """
     measure = score_of(scorer)
-    values = {trial.number: measure.of(trial) for trial in trials}
-    if scorer.unit or scorer.better == "lower" or not set(values.values()) <= {0.0, 1.0, None}:
-        return None
-    return {
-        case: sum(values[trial.number] == 1.0 for trial in repeats)
+    values = {
+        case: [value for trial in repeats if (value := measure.of(trial)) is not None]
         for case, repeats in by_case(trials).items()
     }
+    if (
+        scorer.unit
+        or scorer.better == "lower"
+        or not {v for found in values.values() for v in found} <= {0.0, 1.0}
+    ):
+        return None
+    return {case: (len(found), sum(value == 1.0 for value in found)) for case, found in values.items()}
 
 
 def _passes(
-    trials: Sequence[Trial], right: dict[str, int] | None, repeats: int, share: statistics.PassRate
+    judged: dict[str, tuple[int, int]] | None, repeats: int, share: statistics.PassRate
 ) -> dict[int, float]:
-    if right is None or repeats < 2:
+    if judged is None or repeats < 2:
         return {}
-    tries = {case: len(found) for case, found in by_case(trials).items()}
     found: dict[int, float] = {}
     for k in range(1, repeats + 1):
-        rates = [share(n, right[case], k) for case, n in tries.items() if n >= k]
+        rates = [share(tries, right, k) for tries, right in judged.values() if tries >= k]
         if rates:
             found[k] = _mean(rates)
     return found

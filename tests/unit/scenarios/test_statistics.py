@@ -216,6 +216,25 @@ def test_one_value_with_a_unit_has_no_interval_and_none_has_no_mean() -> None:
     assert statistics.paired_difference([], []) is None
 
 
+@pytest.mark.parametrize(("n", "t"), [(2, 12.7062), (3, 4.3027)])
+def test_few_values_with_a_unit_have_students_interval(n: int, t: float) -> None:
+    values = [1.0, 2.0, 4.0][:n]
+    found = statistics.mean(values)
+    assert found is not None
+    assert found.high is not None
+    half = t * float(np.std(values, ddof=1)) / math.sqrt(n)
+    assert found.high - found.mean == pytest.approx(half, rel=1e-4)
+
+
+def test_students_interval_holds_for_values_of_which_nearly_all_are_the_same() -> None:
+    values = [0.0] * 29 + [1.0]
+    found = statistics.mean(values)
+    assert found is not None
+    assert found.high is not None
+    half = 2.04523 * float(np.std(values, ddof=1)) / math.sqrt(30)
+    assert found.high - found.mean == pytest.approx(half, rel=1e-5)
+
+
 def test_what_is_no_pair_or_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="no pairs"):
         statistics.paired_difference([1.0], [1.0, 2.0])

@@ -92,6 +92,15 @@ def test_pass_rates_are_of_the_cases_that_have_so_many_repeats() -> None:
     assert found.pass_hat == pytest.approx({1: (2 / 3 + 1 / 2) / 3, 2: (1 / 3) / 3, 3: 0.0})
 
 
+def test_a_trial_whose_scorer_failed_is_no_try() -> None:
+    broken = {"exact": ScoreRecord(value=None, error="RuntimeError: no")}
+    trials = [trial("c0", 1.0), trial("c0", 1.0, repeat=1, scores=broken), trial("c1", 0.0)]
+    found = only(bench({}, trials=trials, repeats=2))
+    assert found.pass_at == {1: 0.5}
+    assert found.pass_hat == {1: 0.5}
+    assert found.right == 1
+
+
 def test_there_are_no_pass_rates_of_one_repeat_or_of_shares() -> None:
     assert only(bench({"a": [1.0, 0.0]})).pass_at == {}
     shares = [trial("c0", 0.5, repeat=i) for i in range(2)]
