@@ -112,6 +112,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     begins = 1
+    # Python's own limit for a cell, 128 KiB, is less than documents have; it is one for the whole process.
+    limit_before = csv.field_size_limit(MAX_BYTES)
     try:
         for cells in reader:
             line, begins = begins, reader.line_num + 1
@@ -131,6 +133,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             f"{path}, line {begins}: this is not CSV: {error}", path=str(path),
             hint='Texts that hold quotes are written in quotes, with each quote doubled: "say ""yes""".',
         ) from None  # fmt: skip
+    finally:
+        csv.field_size_limit(limit_before)
 
 
 def _header(path: Path, line: int, cells: list[str]) -> list[str]:

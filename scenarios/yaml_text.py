@@ -14,7 +14,9 @@ from typing import Any
 from callsheet.core.errors import SuiteError
 
 MAX_NODES = 5_000_000
-"""Values in a file once its aliases are followed; a few lines of aliases could stand for billions."""
+"""Values in a file once its aliases are followed; a few lines of aliases could stand for billions.
+
+A text counts as one more for each 100 characters, since aliases multiply long ones too."""
 
 
 def read_yaml(path: Path, text: str) -> tuple[Any, dict[int, int]]:
@@ -54,7 +56,7 @@ def _check_size(path: Path, node: Any) -> None:
 
     def size(part: Any) -> int:
         if not isinstance(part.value, list):
-            return 1
+            return 1 + len(part.value) // 100
         if id(part) in open_nodes:
             raise _too_much(path, part, "a value that holds itself")
         if id(part) not in sizes:
@@ -65,7 +67,7 @@ def _check_size(path: Path, node: Any) -> None:
             open_nodes.discard(id(part))
             sizes[id(part)] = total
         if sizes[id(part)] > MAX_NODES:
-            raise _too_much(path, part, f"more than {MAX_NODES:,} values")
+            raise _too_much(path, part, f"more than {MAX_NODES:,} values, or texts of that many lines")
         return sizes[id(part)]
 
     size(node)

@@ -13,6 +13,8 @@ from callsheet.scenarios.results import BenchResult, ScorerInfo, Trial, by_case
 from callsheet.scenarios.summary import Summary
 
 MOST_CASES = 2000
+MOST_RUNS = 10_000
+"""Of all candidates and repeats: each may have an answer of 3,000 characters."""
 _MOST_SIGNS = 3000
 
 _FILTERS = (
@@ -22,7 +24,7 @@ _FILTERS = (
 
 
 def case_list(result: BenchResult, summary: Summary, comparison: Comparison | None) -> str:
-    """The section: filters, and a fold-out a case; the first 2,000 cases."""
+    """The section: filters, and a fold-out a case; the first 2,000 cases, fewer where each has many runs."""
     labels = [c.label for c in summary.candidates]
     trials = {c.label: by_case(result.of(c.candidate)) for c in summary.candidates}
     means = {
@@ -32,7 +34,8 @@ def case_list(result: BenchResult, summary: Summary, comparison: Comparison | No
     for compared in comparison.candidates if comparison else ():
         for changed in compared.changed:
             changes.setdefault(changed.case, []).append(f"{compared.label}: {changed.change}")
-    shown = result.info.cases[:MOST_CASES]
+    runs_a_case = max(1, len(labels) * summary.repeats)
+    shown = result.info.cases[: max(1, min(MOST_CASES, MOST_RUNS // runs_a_case))]
     parts = []
     tags_used: set[str] = set()
     for case in shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -188,6 +189,19 @@ def test_aliases_cannot_stand_for_billions(tmp_path: Path) -> None:
     assert "aliases stand for more than" in error_of(write(tmp_path, "bomb.yaml", "\n".join(rows)))
 
 
+def test_aliases_cannot_stand_for_long_texts_again_and_again(tmp_path: Path) -> None:
+    cases = "".join(f"- {{id: c{n}, input: *long}}\n" for n in range(6000))
+    text = f"description: &long {'x' * 100_000}\ncases:\n{cases}"
+    assert "aliases stand for more than" in error_of(write(tmp_path, "bomb.yaml", text))
+
+
+def test_a_cell_may_hold_a_long_document(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = write(tmp_path, "long.csv", f"id,input,expected\n1,{'y' * 200_000},z\n")
+    assert load_suite(str(path)).cases[0].input == "y" * 200_000
+    assert csv.field_size_limit() == before
+
+
 BAD_TABLES = [
     ("t.csv", "id,input\n1,a\n2\n", "line 3: 1 cells, where the first line names 2 columns"),
     ("t.csv", "id,input\n1,a,b\n", "line 2: 3 cells"),
@@ -238,7 +252,9 @@ def test_a_crew_that_is_not_there_is_told(tmp_path: Path) -> None:
         load_suite(write(tmp_path, "s.yaml", text))
 
 
-TEXTS = strategies.text(strategies.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_characters="\0"), max_size=30)
+TEXTS = strategies.text(
+    strategies.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_characters="\0"), max_size=30
+)
 
 
 @settings(max_examples=60)

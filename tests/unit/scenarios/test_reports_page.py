@@ -182,6 +182,12 @@ def test_more_cases_than_a_page_bears_are_left_to_the_file(tmp_path: Path) -> No
     assert "3 more are in the JSON file" in page.text
 
 
+def test_cases_of_many_runs_each_are_fewer(tmp_path: Path) -> None:
+    page = Page(html_of(bench({"a": [1.0] * 3}, repeats=5000), tmp_path))
+    assert len(page.all("details")) == 2
+    assert "1 more are in the JSON file" in page.text
+
+
 def test_a_bench_without_a_trial_has_a_page(tmp_path: Path) -> None:
     result = bench({"a": [1.0], "b": [1.0]}).model_copy(update={"trials": ()})
     assert "Unfinished: 0 of 2 runs." in Page(html_of(result, tmp_path)).text
