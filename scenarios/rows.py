@@ -63,7 +63,7 @@ def make_case(place: str, path: Path, values: Mapping[str, Any]) -> Case:
     identity = values["id"]
     if isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
-    if not isinstance(identity, str):
+    if not isinstance(identity, str) or not _is_utf8(identity):
         raise SuiteError(
             f"{place}: id is {identity!r}", path=str(path), hint="It is a text or a whole number."
         )
@@ -95,6 +95,11 @@ def make_case(place: str, path: Path, values: Mapping[str, Any]) -> Case:
         id=identity, input=values["input"], expected=values.get("expected"), files=tuple(files),
         metadata=dict(metadata),
     )  # fmt: skip
+
+
+def _is_utf8(text: str) -> bool:
+    # JSON can write half of a character, which no file holds.
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -218,6 +218,7 @@ BAD_TABLES = [
     ("t.jsonl", '{"id": "1", "input": "a"}\n{"id": \n', "line 2: this is not JSON"),
     ("t.jsonl", "\n[1]\n", "line 2: this is list, not an object"),
     ("t.jsonl", '{"id": "1", "input": NaN}\n', "line 1: this is not JSON: NaN is no JSON value"),
+    ("t.jsonl", '{"id": "half \\ud83d", "input": "a"}\n', "line 1: id is 'half \\ud83d'"),
     ("t.jsonl", " \n\n", "is empty"),
     ("t.jsonl", '{"id": "1", "input": "a", "files": 3}\n', "files is 3"),
 ]
