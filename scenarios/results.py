@@ -98,6 +98,10 @@ class Trial(BaseModel):
         """Tokens in and out."""
         return self.input_tokens + self.output_tokens
 
+    def changed(self, **fields: Any) -> Trial:
+        """The trial with these fields, checked as all are: `model_copy` would let text in that no file can hold."""
+        return Trial(**{**dict(self), **fields})
+
 
 class ScorerInfo(BaseModel):
     """What a report has to know of a scorer."""

@@ -141,13 +141,13 @@ class Taker:
         except OF_THE_BENCH:
             raise
         except UsageError as error:  # of this case: its input is nothing that the crew takes
-            return trial.model_copy(update={"error": error_text(error)})
+            return trial.changed(error=error_text(error))
         trial = _ended(trial, past)
         if trial.status != "done":
             return trial
         judging = Judging(self, run_id)
         scores = await self._scores(past, planned, judging)
-        return trial.model_copy(update={"scores": scores, "judging_usd": judging.spent_usd})
+        return trial.changed(scores=scores, judging_usd=judging.spent_usd)
 
     async def run(self, wanted: Wanted, *, retry_failed: bool = False) -> Past:
         """The run, ended or waiting, within what the bench may spend."""
@@ -267,15 +267,13 @@ async def _score(scorer: Scorer, attempt: Any, judging: Judging) -> ScoreRecord:
 
 def _ended(trial: Trial, past: Past) -> Trial:
     usage = past.usage
-    return trial.model_copy(
-        update={
-            "status": STATUS[past.status], "output": past.output if past.status == "done" else None,
-            "error": "" if past.status == "done" else error_text(past.error) or past.status,
-            "llm_calls": usage.llm_calls, "tool_calls": usage.tool_calls, "steps": past.steps,
-            "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
-            "cost_usd": None if usage.unpriced_calls else usage.cost_usd, "known_usd": usage.cost_usd,
-            "elapsed_s": past.elapsed_s, "started": past.record.started, "trace_url": past.trace_url,
-        }
+    return trial.changed(
+        status=STATUS[past.status], output=past.output if past.status == "done" else None,
+        error="" if past.status == "done" else error_text(past.error) or past.status,
+        llm_calls=usage.llm_calls, tool_calls=usage.tool_calls, steps=past.steps,
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens,
+        cost_usd=None if usage.unpriced_calls else usage.cost_usd, known_usd=usage.cost_usd,
+        elapsed_s=past.elapsed_s, started=past.record.started, trace_url=past.trace_url,
     )  # fmt: skip
 
 

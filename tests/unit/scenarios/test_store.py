@@ -44,6 +44,14 @@ def test_what_is_kept_is_read_back(folder: BenchFolder) -> None:
     assert list(again.trials().values()) == [trial(1), trial(2), trial(3)]
 
 
+def test_half_a_character_in_what_a_trial_ended_with_spoils_no_line(folder: BenchFolder) -> None:
+    ended = trial(1).changed(output={"said": "\ud83d"}, error="RunError: \ud83d")
+    with folder.held():
+        folder.add(ended)
+    assert folder.trials() == {1: ended}
+    assert ended.error == "RunError: \ufffd"
+
+
 @given(cut=st.integers(0, 400))
 def test_a_crash_at_any_byte_costs_no_finished_trial(
     tmp_path_factory: pytest.TempPathFactory, cut: int
