@@ -15,18 +15,18 @@ from callsheet.crews.portal import portal
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.system import HostName
 from callsheet.models.catalogue import parse_model
-from callsheet.scenarios.apart import in_own_loop
+from callsheet.scenarios.budget import BudgetPool, BudgetSpentError, check_budget
+from callsheet.scenarios.own_loop import in_own_loop
+from callsheet.scenarios.progress import BenchProgress, FailureWatch
+from callsheet.scenarios.provenance import check_same, describe
 from callsheet.scenarios.results import BenchInfo, BenchResult, Trial
-from callsheet.scenarios.sameness import check_same, describe
-from callsheet.scenarios.spending import BudgetSpentError, Purse, check_budget
-from callsheet.scenarios.standing import FailureWatch, Standing
 from callsheet.scenarios.store import BenchFolder, benches_folder, find_bench
 from callsheet.scenarios.suite import Suite
-from callsheet.scenarios.taking import Place, Taker
+from callsheet.scenarios.trial_runner import Place, TrialRunner
 from callsheet.scenarios.trials import Planned, contestants, plan
 from callsheet.settings import Settings, load_settings
 
-OnTrial = Callable[[Standing], None]
+OnTrial = Callable[[BenchProgress], None]
 
 
 class Bench:
@@ -185,22 +185,22 @@ class Bench:
         )  # fmt: skip
         left = await self._left(place) if todo else set()  # what is complete needs no host
         spent = await self._spent(place, left)
-        self._purse = Purse(self._budget_usd, spent, self._at_once)
-        taker = Taker(self._suite, place, self._purse, left, retry_failed=self._retry_failed)
-        standing = Standing(info=self.info, spent_usd=spent)
+        self._pool = BudgetPool(self._budget_usd, spent, self._at_once)
+        runner = TrialRunner(self._suite, place, self._pool, left, retry_failed=self._retry_failed)
+        so_far = BenchProgress(info=self.info, spent_usd=spent)
         for number, trial in self._trials.items():
             if number not in again:
-                standing.add(trial)
-        standing.kept = standing.done
-        self._on_trial(standing)
-        await self._take_all(todo, taker, standing)
+                so_far.add(trial)
+        so_far.kept = so_far.done
+        self._on_trial(so_far)
+        await self._take_all(todo, runner, so_far)
         return self.result()
 
     def _is_open(self, planned: Planned) -> bool:
         trial = self._trials.get(planned.number)
         return trial is None or (self._retry_failed and _failed(trial))
 
-    async def _take_all(self, todo: Sequence[Planned], taker: Taker, standing: Standing) -> None:
+    async def _take_all(self, todo: Sequence[Planned], runner: TrialRunner, so_far: BenchProgress) -> None:
         watch = FailureWatch(len(self.info.cases) * self.info.repeats)
         waiting = iter(todo)
         spent = False
@@ -211,13 +211,13 @@ class Bench:
                 if spent:
                     return  # what is under way is done to its end, as far as its share reaches
                 try:
-                    trial = await taker.take(planned)
+                    trial = await runner.run_trial(planned)
                 except BudgetSpentError:
                     spent = True
                     return
                 self._folder.add(trial)
                 self._trials[trial.number] = trial
-                self._tell(trial, standing)
+                self._tell(trial, so_far)
                 error = watch.add(trial)
                 if error and len(self._trials) < self.info.planned:
                     raise self._only_failures(trial, error)
@@ -238,14 +238,14 @@ class Bench:
         if spent:
             raise BudgetSpentError
 
-    def _tell(self, trial: Trial, standing: Standing) -> None:
-        if trial.cost_usd is None and self._budget_usd is not None and not standing.unpriced:
+    def _tell(self, trial: Trial, so_far: BenchProgress) -> None:
+        if trial.cost_usd is None and self._budget_usd is not None and not so_far.unpriced:
             self._progress(
                 f"no price is known for a model of {trial.candidate.label}: what it costs has no part in the budget"
             )
-        standing.add(trial)
-        standing.spent_usd = self._purse.spent_usd
-        self._on_trial(standing)
+        so_far.add(trial)
+        so_far.spent_usd = self._pool.spent_usd
+        self._on_trial(so_far)
 
     async def _left(self, place: Place) -> set[str]:
         """The runs that an earlier process has begun."""
@@ -279,9 +279,9 @@ class Bench:
         )  # fmt: skip
 
     def _budget_spent(self) -> LimitError:
-        budget, spent = self._budget_usd or 0.0, self._purse.spent_usd
+        budget, spent = self._budget_usd or 0.0, self._pool.spent_usd
         done, planned = len(self._trials), self.info.planned
-        enough = self._purse.enough_usd(done, planned)
+        enough = self._pool.enough_usd(done, planned)
         return LimitError(
             f"the bench's budget of {budget:g} USD has no room for another run: {spent:.6g} USD are spent, with "
             f"{done} of {planned} trials done",

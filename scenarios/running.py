@@ -25,7 +25,7 @@ def bench(suite: Suite, *crews: Runnable, resume: str | None = None, **options: 
     - `budget_usd`: what all runs, judges among them, may cost together.
     - `retry_failed`: when resuming, try again what failed.
     - `out`: the folder that benches are kept in, if not `benches` in the home.
-    - `settings`, `progress`: as in `Crew.run`; `on_trial`: a function of the `Standing`, after each trial.
+    - `settings`, `progress`: as in `Crew.run`; `on_trial`: a function of the `BenchProgress`, after each trial.
 
     Raises as `Bench.arun`.
     """

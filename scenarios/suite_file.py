@@ -11,7 +11,7 @@ from callsheet.core.errors import SuiteError, UsageError
 from callsheet.core.frozen import names_of
 from callsheet.core.limits import Limits
 from callsheet.scenarios.case import Case
-from callsheet.scenarios.rows import FIELDS, cases_of_table, check_unique, make_case, nearest
+from callsheet.scenarios.case_tables import FIELDS, cases_of_table, check_unique, make_case, nearest
 from callsheet.scenarios.suite import DEFAULT_SCORERS, Suite
 from callsheet.scenarios.tables import read_text
 from callsheet.scenarios.yaml_text import read_yaml
@@ -36,7 +36,9 @@ def suite_of_yaml(path: Path, scorers: Sequence[Any] = ()) -> Suite:
         )  # fmt: skip
     for key in value:
         if key not in KEYS:
-            raise SuiteError(f"{path}: a suite has no field {key!r}", path=str(path), hint=nearest(str(key), KEYS))
+            raise SuiteError(
+                f"{path}: a suite has no field {key!r}", path=str(path), hint=nearest(str(key), KEYS)
+            )
     for key in ("name", "description", "crew"):
         if not isinstance(value.get(key, ""), str):
             raise _wrong(path, key, value[key], "It is a text; in quotes, if it looks like a number.")
@@ -122,7 +124,9 @@ def _limits(path: Path, given: Any) -> Limits | None:
     for name in given:
         if name not in names_of(Limits):
             raise SuiteError(
-                f"{path}: there is no limit {name!r}", path=str(path), hint=nearest(str(name), names_of(Limits))
+                f"{path}: there is no limit {name!r}",
+                path=str(path),
+                hint=nearest(str(name), names_of(Limits)),
             )
     try:
         return Limits(**given)

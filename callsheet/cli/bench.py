@@ -143,7 +143,7 @@ def bench(
 
 
 def _run(prepared: Bench, suite: Suite, reports: Reports) -> int:
-    from callsheet.scenarios.standing import every_run_failed
+    from callsheet.scenarios.progress import every_run_failed
 
     try:
         with reports.display(prepared) as display:

@@ -10,8 +10,8 @@ from callsheet.cli.screen import console, notice, one_line, printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from callsheet.scenarios.progress import BenchProgress
     from callsheet.scenarios.results import BenchInfo
-    from callsheet.scenarios.standing import Standing
 
 LINES = 20
 """How many lines a whole bench takes at most, failures aside."""
@@ -28,16 +28,16 @@ class Pace:
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def text(self, standing: Standing) -> str:
+    def text(self, so_far: BenchProgress) -> str:
         """Rate and time left, as far as there is anything to judge by."""
         now = time.monotonic()
-        if self._first is None and standing.done > standing.kept:
-            self._first = now, standing.done
-        since, before = self._first or (now, standing.done)
-        if standing.done <= before or now <= since:
+        if self._first is None and so_far.done > so_far.kept:
+            self._first = now, so_far.done
+        since, before = self._first or (now, so_far.done)
+        if so_far.done <= before or now <= since:
             return ""
-        rate = (standing.done - before) / (now - since)
-        left = (standing.info.planned - standing.done) / rate
+        rate = (so_far.done - before) / (now - since)
+        left = (so_far.info.planned - so_far.done) / rate
         speed = f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute"
         return f"{speed}, {_duration(left)} left"
 
@@ -58,21 +58,21 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def show(self, standing: Standing) -> None:
+    def show(self, so_far: BenchProgress) -> None:
         """Say so of a failure, and at each twentieth part."""
-        self._tell_failure(standing)
-        pace = self._pace.text(standing)
-        if standing.done < self._next and standing.done < self._info.planned:
+        self._tell_failure(so_far)
+        pace = self._pace.text(so_far)
+        if so_far.done < self._next and so_far.done < self._info.planned:
             return
-        if standing.last is None:
-            kept = f", {standing.kept} of them are done" if standing.kept else ""
+        if so_far.last is None:
+            kept = f", {so_far.kept} of them are done" if so_far.kept else ""
             notice(f"bench {self._info.bench_id}: {self._info.planned} runs{kept}")
         else:
-            notice(f"{standing.done}/{self._info.planned}  {_figures(standing)}  {pace}".rstrip())
-        self._next = (standing.done // self._step + 1) * self._step
+            notice(f"{so_far.done}/{self._info.planned}  {_figures(so_far)}  {pace}".rstrip())
+        self._next = (so_far.done // self._step + 1) * self._step
 
-    def _tell_failure(self, standing: Standing) -> None:
-        trial = standing.last
+    def _tell_failure(self, so_far: BenchProgress) -> None:
+        trial = so_far.last
         if trial is None or trial.status == "done":
             return
         self._failures += 1
@@ -91,7 +91,7 @@ class LiveTable:
     def __init__(self, info: BenchInfo) -> None:
         self._info = info
         self._pace = Pace()
-        self._standing: Standing | None = None
+        self._so_far: BenchProgress | None = None
         self._live: Any = None
 
     def __enter__(self) -> Self:
@@ -106,10 +106,10 @@ class LiveTable:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, standing: Standing) -> None:
+    def show(self, so_far: BenchProgress) -> None:
         """Take note; it is drawn a few times a second."""
-        self._pace.text(standing)
-        self._standing = standing
+        self._pace.text(so_far)
+        self._so_far = so_far
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
@@ -117,37 +117,37 @@ class LiveTable:
         from rich.table import Table
         from rich.text import Text
 
-        standing = self._standing
-        if standing is None:
+        so_far = self._so_far
+        if so_far is None:
             return Text("starting", style="dim")
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("", "done", self._info.scorers[0].name, "failed"):
             table.add_column(title, no_wrap=True)
-        for candidate, tally in list(standing.tallies.items()):
+        for candidate, tally in list(so_far.tallies.items()):
             score = "" if tally.score is None else f"{tally.score:.3f}"
             table.add_row(Text(printable(candidate.label)), str(tally.done), score, str(tally.failed))
-        foot = f"{standing.done}/{self._info.planned}  {_spent(standing)}  {self._pace.text(standing)}"
+        foot = f"{so_far.done}/{self._info.planned}  {_spent(so_far)}  {self._pace.text(so_far)}"
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            ProgressBar(total=max(1, self._info.planned), completed=standing.done, width=30), Text(foot)
+            ProgressBar(total=max(1, self._info.planned), completed=so_far.done, width=30), Text(foot)
         )
         return Group(table, bar)
 
 
-def _figures(standing: Standing) -> str:
-    name = standing.info.scorers[0].name
+def _figures(so_far: BenchProgress) -> str:
+    name = so_far.info.scorers[0].name
     scores = [
         f"{candidate.label} {tally.score:.3f}"
-        for candidate, tally in standing.tallies.items()
+        for candidate, tally in so_far.tallies.items()
         if tally.score is not None
     ]
-    failed = f"  {standing.failed} failed" if standing.failed else ""
-    return f"{name}: {', '.join(scores) or '…'}{failed}  {_spent(standing)}"
+    failed = f"  {so_far.failed} failed" if so_far.failed else ""
+    return f"{name}: {', '.join(scores) or '…'}{failed}  {_spent(so_far)}"
 
 
-def _spent(standing: Standing) -> str:
-    more = ", and calls without a known price" if standing.unpriced else ""
-    return f"{standing.spent_usd:.4f} USD spent{more}"
+def _spent(so_far: BenchProgress) -> str:
+    more = ", and calls without a known price" if so_far.unpriced else ""
+    return f"{so_far.spent_usd:.4f} USD spent{more}"
 
 
 def _duration(seconds: float) -> str:

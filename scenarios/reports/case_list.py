@@ -7,8 +7,8 @@ from typing import Any
 
 from callsheet.scenarios.comparing import Comparison
 from callsheet.scenarios.measures import case_means, score_of
+from callsheet.scenarios.reports.formats import number, seconds, text_of, usd
 from callsheet.scenarios.reports.markup import cut, link, table, text
-from callsheet.scenarios.reports.words import number, seconds, text_of, usd
 from callsheet.scenarios.results import BenchResult, ScorerInfo, Trial, by_case
 from callsheet.scenarios.summary import Summary
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from callsheet.scenarios.reports.words import plain
+from callsheet.scenarios.reports.formats import plain
 
 
 def text(value: str) -> str:

@@ -18,9 +18,9 @@ from callsheet.scenarios.reports import plots
 from callsheet.scenarios.reports.case_list import case_list
 from callsheet.scenarios.reports.failures import kinds_of_failure
 from callsheet.scenarios.reports.files import write_text
-from callsheet.scenarios.reports.looks import SCRIPT, STYLE
+from callsheet.scenarios.reports.formats import count, interval, number, p_value, plural, seconds, signed, usd
 from callsheet.scenarios.reports.markup import cut, table, text
-from callsheet.scenarios.reports.words import count, interval, number, p_value, plural, seconds, signed, usd
+from callsheet.scenarios.reports.style import SCRIPT, STYLE
 from callsheet.scenarios.results import BenchResult
 from callsheet.scenarios.summary import Summary, summarise
 

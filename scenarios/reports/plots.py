@@ -18,7 +18,7 @@ from typing import Any
 
 from callsheet.core.errors import UsageError
 from callsheet.scenarios.measures import TIME
-from callsheet.scenarios.reports.words import plain
+from callsheet.scenarios.reports.formats import plain
 from callsheet.scenarios.results import BenchResult
 from callsheet.scenarios.summary import CandidateSummary, Summary, summarise
 

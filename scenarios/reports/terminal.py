@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from callsheet.scenarios.comparing import Compared, Comparison
 from callsheet.scenarios.measures import Difference
 from callsheet.scenarios.reports.failures import kinds_of_failure
-from callsheet.scenarios.reports.words import (
+from callsheet.scenarios.reports.formats import (
     DASH,
     count,
     interval,

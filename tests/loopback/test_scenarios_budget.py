@@ -12,8 +12,8 @@ from callsheet.core.errors import LimitError
 from callsheet.crews import Crew
 from callsheet.crews.portal import close_portal
 from callsheet.scenarios import Case, Suite
+from callsheet.scenarios.budget import BudgetPool
 from callsheet.scenarios.running import abench
-from callsheet.scenarios.spending import Purse
 from callsheet.settings import Settings, load_settings
 from tests.loopback.models_server import Answer, ModelServer, serving
 
@@ -34,14 +34,14 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 def shares(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float | None]]:
     """Each share of the budget: above what, and how much."""
     found: list[tuple[float, float | None]] = []
-    take = Purse.take
+    take = BudgetPool.take
 
-    async def noted(self: Purse, above_usd: float = 0.0, most_usd: float = float("inf")) -> float | None:
+    async def noted(self: BudgetPool, above_usd: float = 0.0, most_usd: float = float("inf")) -> float | None:
         share = await take(self, above_usd, most_usd)
         found.append((above_usd, share))
         return share
 
-    monkeypatch.setattr(Purse, "take", noted)
+    monkeypatch.setattr(BudgetPool, "take", noted)
     return found
 
 

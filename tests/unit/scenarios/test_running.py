@@ -14,8 +14,8 @@ from callsheet.core.limits import Limits
 from callsheet.crews import Crew
 from callsheet.scenarios import Case, Suite, scorer
 from callsheet.scenarios.benching import Bench
+from callsheet.scenarios.progress import BenchProgress
 from callsheet.scenarios.running import abench, bench
-from callsheet.scenarios.standing import Standing
 from callsheet.testing import call, reply, scripted
 from callsheet.tools import tool
 
@@ -298,9 +298,9 @@ def test_a_budget_of_the_run_itself_is_a_limit_of_that_run_and_not_of_the_bench(
 def test_the_standing_tells_score_failures_and_spending() -> None:
     told: list[tuple[int, int, float, float | None]] = []
 
-    def on_trial(standing: Standing) -> None:
-        (tally,) = standing.tallies.values() or [None]
-        told.append((standing.done, standing.failed, standing.spent_usd, tally and tally.score))
+    def on_trial(so_far: BenchProgress) -> None:
+        (tally,) = so_far.tallies.values() or [None]
+        told.append((so_far.done, so_far.failed, so_far.spent_usd, tally and tally.score))
 
     def sometimes(request: Any) -> Any:
         return ModelRequestError("no") if asked(request) == "3" else dear(request)

@@ -14,9 +14,9 @@ from callsheet.core.errors import JournalError, ModelRequestError, RunError
 from callsheet.crews import Crew
 from callsheet.scenarios import Case, Suite
 from callsheet.scenarios.benching import Bench
+from callsheet.scenarios.progress import BenchProgress
 from callsheet.scenarios.running import abench, bench
-from callsheet.scenarios.standing import Standing
-from callsheet.scenarios.taking import Place
+from callsheet.scenarios.trial_runner import Place
 from callsheet.testing import call, reply, scripted
 
 
@@ -139,7 +139,7 @@ def test_one_candidate_that_only_fails_is_named_and_the_other_is_resumable() -> 
 
 def test_a_model_without_a_price_is_told_of_once_where_there_is_a_budget() -> None:
     told: list[str] = []
-    stands: list[Standing] = []
+    stands: list[BenchProgress] = []
     with scripted(lambda request: reply("yes", cost_usd=None)):
         result = bench(
             suite(4), crew(), host="inline", budget_usd=1.0, progress=told.append, on_trial=stands.append

@@ -1,4 +1,4 @@
-"""A bench's purse: together the runs never spend more than it holds, and none waits for money nobody can give."""
+"""A bench's budget: together the runs never spend more than it holds, and none waits for money nobody can give."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callsheet.scenarios.spending import BudgetSpentError, Purse
+from callsheet.scenarios.budget import BudgetPool, BudgetSpentError
 
 COSTS = st.lists(
     st.tuples(st.floats(0.001, 1.0), st.integers(1, 4)).map(lambda pair: [pair[0]] * pair[1]), max_size=20
 )
 
 
-async def work(purse: Purse, calls: list[float]) -> bool:
+async def work(pool: BudgetPool, calls: list[float]) -> bool:
     """A run of several model calls, each of which wants room for all it may cost; False: stopped for good."""
     done = 0
     short = 0.0
     while done < len(calls):
         try:
-            share = await purse.take(short)
+            share = await pool.take(short)
         except BudgetSpentError:
             return False
         used = 0.0
@@ -30,7 +30,7 @@ async def work(purse: Purse, calls: list[float]) -> bool:
             used += calls[done]
             done += 1
             await asyncio.sleep(0)
-        purse.give_back(share, used)
+        pool.give_back(share, used)
         short = share - used
     return True
 
@@ -39,77 +39,77 @@ async def work(purse: Purse, calls: list[float]) -> bool:
 def test_never_more_is_spent_than_there_is_and_everyone_comes_to_an_end(
     runs: list[list[float]], budget: float, hands: int
 ) -> None:
-    async def all_of_them() -> tuple[list[bool], Purse]:
-        purse = Purse(budget, hands=hands)
+    async def all_of_them() -> tuple[list[bool], BudgetPool]:
+        pool = BudgetPool(budget, hands=hands)
         waiting, ended = iter(runs), list[bool]()
 
         async def hand() -> None:
             for calls in waiting:
-                ended.append(await work(purse, calls))
+                ended.append(await work(pool, calls))
 
         async with asyncio.timeout(30):
             await asyncio.gather(*(hand() for _ in range(hands)))
-        return ended, purse
+        return ended, pool
 
-    ended, purse = asyncio.run(all_of_them())
-    assert purse.spent_usd <= budget + 1e-6
-    assert purse.left_usd == pytest.approx(budget - purse.spent_usd)
+    ended, pool = asyncio.run(all_of_them())
+    assert pool.spent_usd <= budget + 1e-6
+    assert pool.left_usd == pytest.approx(budget - pool.spent_usd)
     assert len(ended) == len(runs)
     if sum(map(sum, runs)) + max((max(calls) for calls in runs), default=0) <= budget:
         assert all(ended)
 
 
 async def test_money_is_shared_among_all_hands_and_the_last_gets_what_is_left() -> None:
-    purse = Purse(8.0, hands=4)
-    shares = [await purse.take() for _ in range(4)]
+    pool = BudgetPool(8.0, hands=4)
+    shares = [await pool.take() for _ in range(4)]
     assert shares == [2.0] * 4
-    purse.give_back(2.0, 0.5)
-    assert await purse.take() == 1.5
+    pool.give_back(2.0, 0.5)
+    assert await pool.take() == 1.5
 
 
 async def test_a_run_that_was_stopped_short_waits_for_what_others_give_back() -> None:
-    purse = Purse(2.0, hands=2)
-    first, second = await purse.take(), await purse.take()
-    purse.give_back(first, 0.0)
-    more = asyncio.create_task(purse.take(above_usd=1.0))
+    pool = BudgetPool(2.0, hands=2)
+    first, second = await pool.take(), await pool.take()
+    pool.give_back(first, 0.0)
+    more = asyncio.create_task(pool.take(above_usd=1.0))
     await asyncio.sleep(0)
     assert not more.done()
-    purse.give_back(second, 0.25)
+    pool.give_back(second, 0.25)
     assert await more == 1.75
 
 
 async def test_a_run_that_all_there_is_was_not_enough_for_ends_the_bench() -> None:
-    purse = Purse(1.0, hands=1)
-    share = await purse.take()
-    purse.give_back(share, 0.2)
+    pool = BudgetPool(1.0, hands=1)
+    share = await pool.take()
+    pool.give_back(share, 0.2)
     with pytest.raises(BudgetSpentError):
-        await purse.take(above_usd=0.8)
+        await pool.take(above_usd=0.8)
 
 
 async def test_the_budget_that_is_proposed_is_enough_for_the_rest_and_for_the_call_that_had_no_room() -> None:
-    purse = Purse(1.0, hands=1)
-    purse.give_back(await purse.take(), 1.0)
-    assert purse.enough_usd(done=1, planned=10) == pytest.approx(1.0 + 1.2 * 9)
-    purse = Purse(1.0, hands=1)
-    purse.give_back(await purse.take(), 0.0)
+    pool = BudgetPool(1.0, hands=1)
+    pool.give_back(await pool.take(), 1.0)
+    assert pool.enough_usd(done=1, planned=10) == pytest.approx(1.0 + 1.2 * 9)
+    pool = BudgetPool(1.0, hands=1)
+    pool.give_back(await pool.take(), 0.0)
     with pytest.raises(BudgetSpentError):
-        await purse.take(above_usd=1.0)
-    assert purse.enough_usd(done=0, planned=10) == 4.0
+        await pool.take(above_usd=1.0)
+    assert pool.enough_usd(done=0, planned=10) == 4.0
 
 
 async def test_what_was_spent_before_counts() -> None:
     with pytest.raises(BudgetSpentError):
-        await Purse(1.0, spent_usd=1.0).take()
+        await BudgetPool(1.0, spent_usd=1.0).take()
 
 
 async def test_no_run_gets_more_than_its_own_limit() -> None:
-    purse = Purse(10.0, hands=1)
-    assert await purse.take(most_usd=0.5) == 0.5
-    assert purse.left_usd == 9.5
+    pool = BudgetPool(10.0, hands=1)
+    assert await pool.take(most_usd=0.5) == 0.5
+    assert pool.left_usd == 9.5
 
 
 async def test_without_a_budget_nothing_is_asked_for_and_spending_is_counted_all_the_same() -> None:
-    purse = Purse(None)
-    assert await purse.take() is None
-    purse.give_back(None, 3.0)
-    assert purse.spent_usd == 3.0
+    pool = BudgetPool(None)
+    assert await pool.take() is None
+    pool.give_back(None, 3.0)
+    assert pool.spent_usd == 3.0

@@ -23,7 +23,7 @@ class BudgetSpentError(Exception):
     """What is left of the budget is not enough for the run that asks, and no other run could give any back."""
 
 
-class Purse:
+class BudgetPool:
     """The money of one bench, shared by as many runs at once as it has `hands`.
 
     A run may spend what it was given and no more, so that all together never spend more than the budget. One that

@@ -28,7 +28,7 @@ class Tally:
 
 
 @dataclass(kw_only=True)
-class Standing:
+class BenchProgress:
     """The bench as a whole, after each trial; `last` is the trial that was just finished.
 
     `kept` trials were finished by an earlier process. `spent_usd` are the known costs, judges' among them;

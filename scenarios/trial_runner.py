@@ -1,4 +1,4 @@
-"""Taking one trial: its run is found, gone on with, or started; then its answer is scored."""
+"""Running one trial: its run is found, gone on with, or started; then its answer is scored."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from callsheet.crews import Crew, Result
 from callsheet.crews.portal import portal
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.system import HostName, System, shared_system
+from callsheet.scenarios.budget import ROUNDING_USD, BudgetPool, BudgetSpentError
 from callsheet.scenarios.outcome import STATUS, Past, error_text
 from callsheet.scenarios.results import ScoreRecord, Trial
 from callsheet.scenarios.scorers import Scorer
-from callsheet.scenarios.spending import ROUNDING_USD, BudgetSpentError, Purse
 from callsheet.scenarios.suite import Suite
 from callsheet.scenarios.trials import Planned
 from callsheet.settings import Settings
@@ -102,8 +102,8 @@ class Wanted:
         return math.inf if own is None else float(own)
 
 
-class Taker:
-    """Takes trials. What a run has done is in the journal: nothing that is finished there is done again.
+class TrialRunner:
+    """Runs trials. What a run has done is in the journal: nothing that is finished there is done again.
 
     `left` are the ids of runs that an earlier process of this bench has begun.
     """
@@ -112,16 +112,16 @@ class Taker:
         self,
         suite: Suite,
         place: Place,
-        purse: Purse,
+        pool: BudgetPool,
         left: Collection[str],
         *,
         retry_failed: bool = False,
     ) -> None:
-        self._suite, self._place, self._purse = suite, place, purse
+        self._suite, self._place, self._pool = suite, place, pool
         self._left = set(left)
         self._retry_failed = retry_failed
 
-    async def take(self, planned: Planned) -> Trial:
+    async def run_trial(self, planned: Planned) -> Trial:
         """Do one trial. Raises BudgetSpentError, InfrastructureError, and UsageError for what no run can be."""
         contestant = planned.contestant
         run_id = planned.run_id(self._place.bench_id)
@@ -151,13 +151,13 @@ class Taker:
 
     async def run(self, wanted: Wanted, *, retry_failed: bool = False) -> Past:
         """The run, ended or waiting, within what the bench may spend."""
-        run_id, purse = wanted.run_id, self._purse
+        run_id, pool = wanted.run_id, self._pool
         past = await self._place.past(run_id) if run_id in self._left else None
         again = past is not None and _goes_on(past, wanted.own_usd, retry_failed)
         short = 0.0
         while past is None or again:
             before = 0.0 if past is None else past.usage.cost_usd
-            share = await purse.take(short, wanted.own_usd - before if wanted.own_usd > before else math.inf)
+            share = await pool.take(short, wanted.own_usd - before if wanted.own_usd > before else math.inf)
             allowed = None if share is None else min(before + share, wanted.own_usd)
             used = 0.0
             try:
@@ -165,7 +165,7 @@ class Taker:
                 past = await self._found(run_id, result)
                 used = past.usage.cost_usd - before
             finally:
-                purse.give_back(share, used)
+                pool.give_back(share, used)
             again = share is not None and _stopped_by_share(past, wanted.own_usd)
             short = 0.0 if share is None else share - used
         self._left.add(run_id)
@@ -234,8 +234,8 @@ class Taker:
 class Judging:
     """Runs crews for the scorers of one trial, under ids of their own: a bench that is resumed pays none twice."""
 
-    def __init__(self, taker: Taker, run_id: str) -> None:
-        self._taker, self._run_id = taker, run_id
+    def __init__(self, runner: TrialRunner, run_id: str) -> None:
+        self._runner, self._run_id = runner, run_id
         self._count = 0
         self.spent_usd = 0.0
         self.stopped: Exception | None = None
@@ -245,7 +245,7 @@ class Judging:
         self._count += 1
         wanted = Wanted(crew=crew, given=given, run_id=f"{self._run_id}-j{self._count}")
         try:
-            past = await self._taker.judged(wanted)
+            past = await self._runner.judged(wanted)
         except (BudgetSpentError, InfrastructureError) as error:
             self.stopped = error
             raise
