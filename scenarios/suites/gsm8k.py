@@ -8,12 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from callsheet.agents import Agent
 from callsheet.core.errors import SuiteError
-from callsheet.crews import Crew
 from callsheet.scenarios.case import Case
 from callsheet.scenarios.suite import Suite
-from callsheet.scenarios.suites.crews import findable
+from callsheet.scenarios.suites.crews import one_agent_crew
 from callsheet.scenarios.suites.public_set import PublicSet, rows_with
 
 PUBLIC = PublicSet(
@@ -21,20 +19,12 @@ PUBLIC = PublicSet(
     published="OpenAI publishes GSM8K on GitHub, as openai/grade-school-math: grade_school_math/data/test.jsonl.",
 )  # fmt: skip
 
-crew = findable(
-    Crew(
-        "gsm8k",
-        agents=[
-            Agent(
-                "solver",
-                role="You solve word problems. Work step by step, and check each step. End with a line of its "
-                "own that has the result alone, as a number without unit: A: 42",
-            )
-        ],
-        description="Solves word problems with one agent.",
-    ),
-    __name__,
-)
+crew = one_agent_crew(
+    "solver",
+    "You solve word problems. Work step by step, and check each step. End with a line of its "
+    "own that has the result alone, as a number without unit: A: 42",
+    name="gsm8k", module=__name__, description="Solves word problems with one agent.",
+)  # fmt: skip
 
 
 def suite(data: Path | None) -> Suite:

@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from callsheet.agents import Agent
-from callsheet.crews import Crew
 from callsheet.scenarios.attempt import Attempt
 from callsheet.scenarios.case import Case
 from callsheet.scenarios.scorers import RunCrew, Score, Scorer, make_scorer
 from callsheet.scenarios.suite import Suite
-from callsheet.scenarios.suites.crews import findable
+from callsheet.scenarios.suites.crews import one_agent_crew
 from callsheet.scenarios.suites.passages import file_name, passages_folder
 from callsheet.scenarios.suites.public_set import PublicSet, rows_with
 
@@ -28,23 +26,15 @@ _FILES = (
 )
 _BRACKET = re.compile(r" *\[[^\[\]]{1,500}\]")
 
-crew = findable(
-    Crew(
-        "reader",
-        agents=[
-            Agent(
-                "reader",
-                role="You answer questions from the documents, which you search: several times, if a question "
-                "takes facts from several passages, each time for one of them. The first line of your answer is "
-                "the answer alone, in as few words as possible: a name, a date, yes or no. Below it cite the "
-                "passages that it follows from, each as the search gives its source, in square brackets.",
-                tools=["search_documents"],
-            )
-        ],
-        description="Answers questions from documents with one agent, which searches them.",
-    ),
-    __name__,
-)
+crew = one_agent_crew(
+    "reader",
+    "You answer questions from the documents, which you search: several times, if a question "
+    "takes facts from several passages, each time for one of them. The first line of your answer is "
+    "the answer alone, in as few words as possible: a name, a date, yes or no. Below it cite the "
+    "passages that it follows from, each as the search gives its source, in square brackets.",
+    name="reader", module=__name__, description="Answers questions from documents with one agent, which searches them.",
+    tools=["search_documents"],
+)  # fmt: skip
 
 
 class FirstLine(Scorer):

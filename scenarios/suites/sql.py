@@ -8,12 +8,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from callsheet.agents import Agent
 from callsheet.core.errors import SuiteError
-from callsheet.crews import Crew
 from callsheet.scenarios.case import Case
 from callsheet.scenarios.suite import Suite
-from callsheet.scenarios.suites.crews import findable
+from callsheet.scenarios.suites.crews import one_agent_crew
 from callsheet.scenarios.suites.public_set import PublicSet, rows_with
 
 PUBLIC = PublicSet(
@@ -23,20 +21,12 @@ PUBLIC = PublicSet(
     "folder databases beside it has a .sqlite file for each db.",
 )  # fmt: skip
 
-crew = findable(
-    Crew(
-        "sql",
-        agents=[
-            Agent(
-                "analyst",
-                role="You write SQL for SQLite. You are given a database's tables and a question. Answer with one "
-                "SELECT statement that gives the answer, in a ```sql block, and nothing after it.",
-            )
-        ],
-        description="Writes a query with one agent.",
-    ),
-    __name__,
-)
+crew = one_agent_crew(
+    "analyst",
+    "You write SQL for SQLite. You are given a database's tables and a question. Answer with one "
+    "SELECT statement that gives the answer, in a ```sql block, and nothing after it.",
+    name="sql", module=__name__, description="Writes a query with one agent.",
+)  # fmt: skip
 
 
 def suite(data: Path | None) -> Suite:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from callsheet.agents import Agent
-from callsheet.crews import Crew
 from callsheet.scenarios.case import Case
 from callsheet.scenarios.suite import Suite
-from callsheet.scenarios.suites.crews import findable
+from callsheet.scenarios.suites.crews import one_agent_crew
 from callsheet.scenarios.suites.public_set import PublicSet, rows_with
 
 PUBLIC = PublicSet(
@@ -21,20 +19,12 @@ PUBLIC = PublicSet(
     "questions.jsonl is one of its questions: qid, question, answer.",
 )  # fmt: skip
 
-crew = findable(
-    Crew(
-        "strategyqa",
-        agents=[
-            Agent(
-                "solver",
-                role="You answer yes/no questions. Think first of what has to be known, state each fact in a "
-                "sentence, and conclude. End with a line of its own: Answer: yes, or Answer: no",
-            )
-        ],
-        description="Answers yes/no questions with one agent.",
-    ),
-    __name__,
-)
+crew = one_agent_crew(
+    "solver",
+    "You answer yes/no questions. Think first of what has to be known, state each fact in a "
+    "sentence, and conclude. End with a line of its own: Answer: yes, or Answer: no",
+    name="strategyqa", module=__name__, description="Answers yes/no questions with one agent.",
+)  # fmt: skip
 
 
 def suite(data: Path | None) -> Suite:
