@@ -213,7 +213,11 @@ def benches(
     found: list[dict[str, Any]] = []
     for path in list_benches(benches_folder(settings_of(home=home).home))[:limit]:
         folder = BenchFolder(path)
-        info, trials = folder.info(), folder.trials()
+        try:
+            info, trials = folder.info(), folder.trials()
+        except UsageError as error:  # the others are there all the same
+            print_error(error.message, error.hint)
+            continue
         found.append(
             {
                 "bench_id": info.bench_id, "suite": info.suite,

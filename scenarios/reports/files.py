@@ -31,8 +31,8 @@ def read_json(path: str | Path) -> BenchResult:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="Is the path right?") from error
-    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=_NAMED_SO) from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}", hint=_WRITTEN_BY) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("result"), dict):
         raise UsageError(f"{path} is not a bench's JSON file", hint=_WRITTEN_BY)
@@ -82,6 +82,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 _WRITTEN_BY = "Give a file that `callsheet bench --out` wrote."
+_NAMED_SO = (
+    "Give a file that `callsheet bench --out` wrote, or the id of a bench (`callsheet benches` lists them)."
+)
 
 
 def _check_version(path: str | Path, version: object) -> None:

@@ -152,6 +152,17 @@ def test_benches_are_listed_the_newest_first(callsheet: Callsheet) -> None:
     assert oldest["bench_id"] in callsheet("benches").out
 
 
+def test_a_bench_that_cannot_be_read_does_not_hide_the_others(callsheet: Callsheet, home: Path) -> None:
+    with scripted(answers):
+        callsheet("bench", "suite.yaml", "--inline")
+        callsheet("bench", "suite.yaml", "--inline")
+    (one, _) = sorted((home / "benches").iterdir())
+    (one / "bench.json").write_text("{")
+    ended = callsheet("benches", "--json")
+    assert len(ended.data) == 1
+    assert one.name in ended.err
+
+
 def test_a_page_and_plots_are_written_where_wanted(callsheet: Callsheet) -> None:
     with scripted(answers):
         ended = callsheet("bench", "suite.yaml", "--inline", "--html", "page.html", "--plots", "plots")

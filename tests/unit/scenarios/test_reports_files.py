@@ -67,7 +67,16 @@ def test_an_unknown_version_is_refused_by_name(written: Path, change: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"format": "other", "v": 1}', '{"format": "callsheet-bench", "v": 1}']
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "[]",
+        "3",
+        '{"format": "other", "v": 1}',
+        '{"format": "callsheet-bench", "v": 1}',
+    ],
 )
 def test_what_is_no_bench_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
