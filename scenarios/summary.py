@@ -45,7 +45,7 @@ class CandidateSummary:
     scores: tuple[ScoreSummary, ...]
     """One a scorer, in the suite's order; the first is the score."""
     right: int | None
-    """Trials with the full score, where the score is right or wrong; else None."""
+    """Trials with the full score, where the score is right or wrong; None elsewhere, and where nothing was judged."""
     cost: Estimate | None
     cost_total: float
     """USD of all runs, as far as it is known."""
@@ -153,7 +153,7 @@ def _candidate(
         label=candidate.label, candidate=candidate, trials=len(trials), planned=planned, done=len(done),
         failed=len(trials) - len(done), statuses=statuses,
         scores=tuple(_score(trials, scorer) for scorer in scorers),
-        right=None if judged is None else sum(right for _, right in judged.values()),
+        right=sum(right for _, right in judged.values()) if judged and any(n for n, _ in judged.values()) else None,
         cost=estimate(trials, COST), cost_total=math.fsum(known), cost_unknown=len(unknown),
         judging_usd=math.fsum(trial.judging_usd for trial in trials), time=estimate(trials, TIME),
         seconds_p50=statistics.quantile(seconds, 0.5), seconds_p90=statistics.quantile(seconds, 0.9),

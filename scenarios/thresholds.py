@@ -34,6 +34,11 @@ class FailUnder:
                 value = math.nan
             if not name or not sign or not math.isfinite(value):
                 raise UsageError(f"--fail-under: {part.strip()!r} is no NAME=NUMBER", hint=_HINT)
+            if name == "failures" and not 0 <= value <= 1:
+                raise UsageError(
+                    f"--fail-under: failures={number} is no share of the runs",
+                    hint="Write it between 0 and 1: failures=0.05 lets 5 of 100 runs fail.",
+                )
             if name in limits:
                 raise UsageError(f"--fail-under: {name} is given twice", hint=_HINT)
             limits[name] = value

@@ -11,8 +11,11 @@ def kinds_of_failure(result: BenchResult, summary: Summary) -> list[tuple[tuple[
     kinds: dict[tuple[str, str], list[str]] = {}
     for c in summary.candidates:
         for trial in result.of(c.candidate):
+            # A scorer's error names its case; without it, the same failure in many cases is one kind.
             wrong = [
-                f"scorer {name}: {record.error}" for name, record in trial.scores.items() if record.error
+                f"scorer {name}: {record.error.replace(f' at case {trial.case!r}', '', 1)}"
+                for name, record in trial.scores.items()
+                if record.error
             ]
             if trial.status != "done":
                 wrong.append(trial.error or trial.status)

@@ -119,6 +119,14 @@ def test_a_threshold_given_twice_is_refused() -> None:
         FailUnder.parse("cost=1,cost=2")
 
 
+@pytest.mark.parametrize("text", ["failures=5", "failures=1.01", "failures=-0.1"])
+def test_a_share_of_failures_that_no_bench_could_miss_or_meet_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no share of the runs") as caught:
+        FailUnder.parse(text)
+    assert "failures=0.05" in caught.value.hint
+    assert FailUnder.parse("failures=0").limits == (("failures", 0.0),)
+
+
 def test_a_name_that_nothing_has_is_refused_before_and_after_the_bench() -> None:
     wanted = FailUnder.parse("exacto=1")
     with pytest.raises(UnknownNameError, match="exacto") as caught:

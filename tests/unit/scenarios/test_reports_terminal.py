@@ -47,6 +47,19 @@ def test_failures_are_shown_by_kind_with_how_often() -> None:
     assert "and more" not in text
 
 
+def test_a_scorer_that_fails_in_many_cases_is_one_kind_of_failure() -> None:
+    trials = [
+        trial(
+            case,
+            1.0,
+            scores={"exact": ScoreRecord(value=None, error=f"E: 'exact' failed at case '{case}': no")},
+        )
+        for case in ("c0", "c1", "c2")
+    ]
+    text = shown(bench({}, trials=trials))
+    assert line_with(text, "scorer exact: E: 'exact' failed: no").split()[:2] == ["a", "3"]
+
+
 def test_a_bench_that_was_stopped_says_so() -> None:
     result = bench({"a": [1.0, 1.0]})
     assert "unfinished: 1 of 2 runs" in shown(result.model_copy(update={"trials": result.trials[:1]}))

@@ -101,6 +101,14 @@ def test_a_trial_whose_scorer_failed_is_no_try() -> None:
     assert found.right == 1
 
 
+def test_nobody_knows_what_is_right_where_the_scorer_failed_in_every_trial() -> None:
+    broken = {"exact": ScoreRecord(value=None, error="RuntimeError: no")}
+    found = only(bench({}, trials=[trial("c0", 1.0, scores=broken), trial("c1", 1.0, scores=broken)]))
+    assert found.right is None
+    assert found.score.errors == 2
+    assert only(bench({"a": [None, None]})).right == 0
+
+
 def test_there_are_no_pass_rates_of_one_repeat_or_of_shares() -> None:
     assert only(bench({"a": [1.0, 0.0]})).pass_at == {}
     shares = [trial("c0", 0.5, repeat=i) for i in range(2)]
