@@ -97,6 +97,19 @@ async def test_the_budget_that_is_proposed_is_enough_for_the_rest_and_for_the_ca
     assert pool.enough_usd(done=0, planned=10) == 4.0
 
 
+async def test_nobody_is_given_less_than_runs_are_known_to_need_while_others_may_give_some_back() -> None:
+    pool = BudgetPool(1.0, hands=4)
+    share = await pool.take()
+    pool.give_back(share, 0.0)
+    needs_more = await pool.take(above_usd=0.35)
+    assert needs_more == 0.7
+    late = asyncio.create_task(pool.take())
+    await asyncio.sleep(0)
+    assert not late.done()
+    pool.give_back(needs_more, 0.4)
+    assert await late == pytest.approx(0.6)
+
+
 async def test_what_was_spent_before_counts() -> None:
     with pytest.raises(BudgetSpentError):
         await BudgetPool(1.0, spent_usd=1.0).take()

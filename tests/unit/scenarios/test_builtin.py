@@ -201,6 +201,15 @@ def test_a_passages_title_reaches_who_finds_it(tmp_path: Path) -> None:
     assert suite.cases[0].metadata["sources"] == ["a_1.md"]
 
 
+def test_passages_are_written_once(home: Path) -> None:
+    folder = passages_folder("x", {"1": ("Title", "Text.")})
+    (folder / "mark").touch()
+    assert passages_folder("x", {"1": ("Title", "Text.")}) == folder
+    assert (folder / "mark").exists()
+    assert passages_folder("x", {"1": ("Title", "Another.")}) != folder
+    assert len(list(folder.parent.iterdir())) == 2
+
+
 def test_passages_that_cannot_be_written_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("a file, where a folder is wanted")
     monkeypatch.setenv("CALLSHEET_HOME", str(tmp_path / "file"))

@@ -16,6 +16,7 @@ from callsheet.scenarios import Case
 from callsheet.scenarios.scorers import make_scorer
 from callsheet.scenarios.scorers.result_sets import orders_rows
 from callsheet.scenarios.scorers.sql import Sql, query_in
+from callsheet.scenarios.scorers.sqlite_reading import QueryError, read_rows
 from tests.data_sets import data_file
 
 
@@ -189,6 +190,20 @@ HOSTILE = [
     "(" * 50_000,
     "SELECT " + "+".join(["1"] * 30_000),
 ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PRAGMA table_info(item)",
+        "SELECT * FROM pragma_table_info('item')",
+        "SELECT load_extension('evil')",
+        "CREATE TEMP TABLE t AS SELECT 1",
+    ],
+)
+def test_nothing_but_reading_tables_is_authorized(shop: Path, query: str) -> None:
+    with pytest.raises(QueryError, match=r"not authorized|prohibited"):
+        read_rows(shop, query, time_limit_s=5, max_rows=100)
 
 
 @pytest.mark.parametrize("query", HOSTILE)
