@@ -108,6 +108,21 @@ def test_judges_keep_within_the_budget_too_and_nothing_is_lost(crew: Crew, swall
     assert sum((t.cost_usd or 0.0) + t.judging_usd for t in result.trials) == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize("swallows", [False, True], ids=["raised", "swallowed"])
+def test_a_judge_that_finds_no_money_left_ends_the_bench_and_fails_no_score(
+    crew: Crew, swallows: bool
+) -> None:
+    with scripted(dear) as script:
+        suite_ = suite(Judge(swallows=swallows), 3)
+        with pytest.raises(LimitError) as caught:
+            bench(suite_, crew, host="inline", at_once=1, budget_usd=0.3)
+        assert [request.agent for request in script.requests] == ["clerk", "judge", "clerk"]
+        assert [t.case for t in caught.value.partial.trials] == ["case-0"]
+        result = bench(suite_, crew, resume=caught.value.partial.info.bench_id, budget_usd=1.0)
+        assert len(script.requests) == 6
+    assert [t.scores["judge"].value for t in result.trials] == [1.0] * 3
+
+
 async def test_a_judge_that_is_asked_something_else_after_a_kill_is_asked_anew(
     crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
