@@ -40,14 +40,17 @@ def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
             done.set_exception(error)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(live,), name="callsheet-bench", daemon=True).start()
+    thread = threading.Thread(target=context.run, args=(live,), name="callsheet-bench", daemon=True)
     try:
+        thread.start()  # an interrupt may come before it returns
         return done.result()
     except BaseException:
         if not done.done():
-            loop, task = begun.result()
-            loop.call_soon_threadsafe(task.cancel)
-            concurrent.futures.wait([done], STOP_PATIENCE_S)
+            concurrent.futures.wait([begun], STOP_PATIENCE_S)
+            if begun.done():
+                loop, task = begun.result()
+                loop.call_soon_threadsafe(task.cancel)
+                concurrent.futures.wait([done], STOP_PATIENCE_S)
         raise
 
 
