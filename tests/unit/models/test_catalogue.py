@@ -12,6 +12,7 @@ from callsheet.models.catalogue import (
     PROVIDERS,
     base_url,
     default_model,
+    expected_provider,
     list_models,
     parse_model,
     shown_url,
@@ -161,3 +162,18 @@ def test_a_config_is_checked_when_it_is_made_and_survives_pickle() -> None:
         GatewayConfig(max_attempts=0)
     with pytest.raises(SettingsError):
         GatewayConfig(first_backoff_s=-1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "offline"),
+        ({"OPENAI_API_KEY": "k", "OLLAMA_HOST": "gpu"}, "openai"),
+        ({"OPENAI_COMPATIBLE_BASE_URL": "http://127.0.0.1:1/v1"}, "openai-compatible"),
+        ({"OPENAI_COMPATIBLE_BASE_URL": "  "}, "offline"),
+    ],
+)
+def test_the_provider_that_is_expected_has_a_key_or_else_an_address(
+    environ: dict[str, str], expected: str
+) -> None:
+    assert expected_provider(environ) == expected
