@@ -207,12 +207,17 @@ class ModelReplyError(ModelError):
 
 
 class LimitError(RunError):
-    """A limit stopped the run; `partial` has what was done."""
+    """A limit stopped the run; `partial` has what was done.
+
+    `allowed`, `used` and `wanted` are in the limit's unit: USD, tokens, seconds, or how many. `wanted` is what the
+    step that found no room needed; 0 where the limit was reached without one.
+    """
 
     exit_status = 3
     limit: str = ""
     allowed: float = 0
     used: float = 0
+    wanted: float = 0
 
 
 class WaitingError(RunError):

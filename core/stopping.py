@@ -32,6 +32,7 @@ def limited(
         limit=limit,
         allowed=allowed,
         used=used,
+        wanted=wanted or 0,
         hint=more(state.run_id, limit, max(2 * allowed, used + CALLS_MORE * (wanted or 0.0))),
     )
     return stop(state, "limited", error, at)

@@ -282,10 +282,12 @@ class Bench:
         budget, spent = self._budget_usd or 0.0, self._pool.spent_usd
         done, planned = len(self._trials), self.info.planned
         enough = self._pool.enough_usd(done, planned)
+        call = self._pool.call_usd
+        needs = f"; a model call may need up to {call:.6g} USD" if call else ""
         return LimitError(
             f"the bench's budget of {budget:g} USD has no room for another run: {spent:.6g} USD are spent, with "
-            f"{done} of {planned} trials done",
-            limit="budget_usd", allowed=budget, used=spent, partial=self.result(),
+            f"{done} of {planned} trials done{needs}",
+            limit="budget_usd", allowed=budget, used=spent, wanted=call, partial=self.result(),
             hint=f"Nothing is lost: `callsheet bench --resume {self.bench_id} --budget {enough:g}` goes on "
             "with more.",
         )  # fmt: skip

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from callsheet.agents.output import output_type
 from callsheet.core.canonical import from_json
-from callsheet.core.errors import CallsheetError, WaitingError
+from callsheet.core.errors import CallsheetError, LimitError, WaitingError
 from callsheet.core.limits import RunUsage
 from callsheet.core.records import Envelope, RunRecord, Step
 from callsheet.crews.questions import questions_of
 from callsheet.crews.result import Result, worked_s
 from callsheet.scenarios.attempt import Attempt, Call
+from callsheet.scenarios.budget import ROUNDING_USD
 from callsheet.scenarios.case import Case
 from callsheet.scenarios.results import Status
 
@@ -118,6 +119,20 @@ class Past:
 def error_text(error: CallsheetError | None) -> str:
     """What ended a run, with its type: `LimitError: the run stopped …`."""
     return "" if error is None else f"{type(error).__name__}: {error.message}"
+
+
+def stopped_by_share(past: Past, own_usd: float) -> bool:
+    """Whether the run's share of the bench's budget has stopped it, and not a budget of its own."""
+    error = past.error
+    if past.status != "limited" or not isinstance(error, LimitError) or error.limit != "budget_usd":
+        return False
+    return error.allowed < own_usd - ROUNDING_USD
+
+
+def needed_usd(past: Past, own_usd: float) -> float:
+    """What the model call may cost that the run's share had no room for; 0: none is known."""
+    error = past.error
+    return error.wanted if isinstance(error, LimitError) and stopped_by_share(past, own_usd) else 0.0
 
 
 def _arguments(step: Step) -> dict[str, Any]:

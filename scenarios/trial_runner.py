@@ -17,7 +17,6 @@ from callsheet.core.errors import (
     DefinitionError,
     DocumentError,
     InfrastructureError,
-    LimitError,
     RunTakenError,
     SettingsError,
     UnknownNameError,
@@ -28,8 +27,8 @@ from callsheet.crews import Crew, Result
 from callsheet.crews.portal import portal
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.system import HostName, System, shared_system
-from callsheet.scenarios.budget import ROUNDING_USD, BudgetPool, BudgetSpentError
-from callsheet.scenarios.outcome import STATUS, Past, error_text
+from callsheet.scenarios.budget import BudgetPool, BudgetSpentError
+from callsheet.scenarios.outcome import STATUS, Past, error_text, needed_usd, stopped_by_share
 from callsheet.scenarios.results import ScoreRecord, Trial
 from callsheet.scenarios.scorers import Scorer
 from callsheet.scenarios.suite import Suite
@@ -154,10 +153,11 @@ class TrialRunner:
         run_id, pool = wanted.run_id, self._pool
         past = await self._place.past(run_id) if run_id in self._left else None
         again = past is not None and _goes_on(past, wanted.own_usd, retry_failed)
-        short = 0.0
+        above = 0.0
         while past is None or again:
             before = 0.0 if past is None else past.usage.cost_usd
-            share = await pool.take(short, wanted.own_usd - before if wanted.own_usd > before else math.inf)
+            most = wanted.own_usd - before if wanted.own_usd > before else math.inf
+            share = await pool.take(above, most, 0.0 if past is None else needed_usd(past, wanted.own_usd))
             allowed = None if share is None else min(before + share, wanted.own_usd)
             used = 0.0
             try:
@@ -166,8 +166,8 @@ class TrialRunner:
                 used = past.usage.cost_usd - before
             finally:
                 pool.give_back(share, used)
-            again = share is not None and _stopped_by_share(past, wanted.own_usd)
-            short = 0.0 if share is None else share - used
+            again = share is not None and stopped_by_share(past, wanted.own_usd)
+            above = 0.0 if share is None else share - used
         self._left.add(run_id)
         return past
 
@@ -284,14 +284,6 @@ def _goes_on(past: Past, own_usd: float, retry_failed: bool) -> bool:
             return True
         case "failed" | "limited":
             broken = isinstance(past.error, InfrastructureError)
-            return retry_failed or broken or _stopped_by_share(past, own_usd)
+            return retry_failed or broken or stopped_by_share(past, own_usd)
         case _:
             return False
-
-
-def _stopped_by_share(past: Past, own_usd: float) -> bool:
-    """Whether the run's share of the bench's budget has stopped it, and not a budget of its own."""
-    error = past.error
-    if past.status != "limited" or not isinstance(error, LimitError) or error.limit != "budget_usd":
-        return False
-    return error.allowed < own_usd - ROUNDING_USD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,8 +37,8 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float | None]]:
     found: list[tuple[float, float | None]] = []
     take = BudgetPool.take
 
-    async def noted(self: BudgetPool, above_usd: float = 0.0, most_usd: float = float("inf")) -> float | None:
-        share = await take(self, above_usd, most_usd)
+    async def noted(self: BudgetPool, above_usd: float = 0.0, *limits: float) -> float | None:
+        share = await take(self, above_usd, *limits)
         found.append((above_usd, share))
         return share
 
@@ -92,3 +93,24 @@ async def test_what_is_left_and_not_enough_ends_the_bench_and_more_goes_on(
         assert len(server.asked) == 12
     assert result.complete
     assert {trial.scores["exact"].value for trial in result.trials} == {1.0}
+
+
+async def test_the_budget_that_is_proposed_suffices_though_nothing_could_be_begun_before(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(answer()) as server:
+        suite, crew = bench_of(server, monkeypatch)
+        with pytest.raises(LimitError, match=r"a model call may need up to 0\.04") as caught:
+            await abench(
+                suite, crew, models=[MODEL], host="inline", at_once=4, budget_usd=0.01, settings=settings
+            )
+        assert len(server.asked) == 0
+        stopped = caught.value
+        assert stopped.wanted > 0.04
+        proposed = re.search(r"--budget ([0-9.]+)`", stopped.hint)
+        assert proposed is not None
+        assert float(proposed[1]) >= 4 * stopped.wanted
+        bench_id = stopped.partial.info.bench_id
+        result = await abench(suite, crew, resume=bench_id, budget_usd=float(proposed[1]), settings=settings)
+    assert result.complete
+    assert {trial.status for trial in result.trials} == {"done"}

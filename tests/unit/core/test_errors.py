@@ -20,6 +20,7 @@ VALUES: dict[str, Any] = {
     "run_id": "r-1", "partial": {"text": ["half \ud83d", None]}, "agent": "a", "tool": "t", "model": "m",
     "provider": "p", "status": 503, "retryable": True, "retry_after_s": 1.5, "limit": "turns", "allowed": 3.0,
     "used": 4.0, "service": "gateway",
+    "wanted": 0.5,
 }  # fmt: skip
 
 

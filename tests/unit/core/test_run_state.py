@@ -248,6 +248,7 @@ def test_calls_that_wait_for_room_that_never_comes_stop_the_run_at_its_budget() 
     assert isinstance(error, LimitError)
     assert (error.limit, error.allowed) == ("budget_usd", 1.0)
     assert error.used == pytest.approx(0.6)
+    assert error.wanted == 0.9
     assert "has used 0.6, and its next model call may need up to 0.9" in error.message
     assert "--budget 5.1" in error.hint  # with room for more than that one call
 

@@ -97,6 +97,33 @@ async def test_the_budget_that_is_proposed_is_enough_for_the_rest_and_for_the_ca
     assert pool.enough_usd(done=0, planned=10) == 4.0
 
 
+async def test_a_run_that_knows_what_its_next_call_needs_is_given_no_less() -> None:
+    pool = BudgetPool(1.0, hands=4)
+    share = await pool.take()
+    pool.give_back(share, 0.0)
+    needs_more = await pool.take(above_usd=0.25, need_usd=0.9)
+    assert needs_more == pytest.approx(0.9)
+    pool.give_back(needs_more, 0.2)
+    with pytest.raises(BudgetSpentError):
+        await pool.take(above_usd=0.7, need_usd=0.9)
+
+
+async def test_the_budget_that_is_proposed_has_room_for_a_call_in_each_run_under_way() -> None:
+    pool = BudgetPool(0.1, hands=4)
+    pool.give_back(await pool.take(), 0.0)
+    with pytest.raises(BudgetSpentError):
+        await pool.take(above_usd=0.025, need_usd=0.4321)
+    assert pool.call_usd == 0.4321
+    assert pool.enough_usd(done=0, planned=10) == 1.73
+    assert pool.enough_usd(done=8, planned=10) == 0.87
+
+
+async def test_a_call_that_needs_more_than_the_runs_own_limit_is_that_limits_matter() -> None:
+    pool = BudgetPool(1.0, hands=2)
+    assert await pool.take(above_usd=0.1, most_usd=0.3, need_usd=5.0) == pytest.approx(0.3)
+    assert pool.call_usd == 0.3
+
+
 async def test_nobody_is_given_less_than_runs_are_known_to_need_while_others_may_give_some_back() -> None:
     pool = BudgetPool(1.0, hands=4)
     share = await pool.take()
