@@ -14,7 +14,7 @@ from callsheet.core.errors import DefinitionError, InfrastructureError, LimitErr
 from callsheet.crews.portal import portal
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.system import HostName
-from callsheet.models.catalogue import parse_model
+from callsheet.models.policy import model_of
 from callsheet.scenarios.budget import BudgetPool, BudgetSpentError, check_budget
 from callsheet.scenarios.own_loop import in_own_loop
 from callsheet.scenarios.progress import BenchProgress, FailureWatch
@@ -90,7 +90,7 @@ class Bench:
             raise DefinitionError(f"there is no host {host!r}", hint="It is `ray` or `inline`.")
         for model in models:
             if model is not None:
-                parse_model(model)
+                model_of(model)
         crews = crews or ([] if suite.crew is None else [suite.crew])
         found = contestants(crews, models)
         bench_id = time.strftime("bench-%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:4]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from callsheet.scenarios import statistics
@@ -30,6 +30,9 @@ class Measure:
 
 COST = Measure(name="cost", unit="usd", better="lower", of=lambda trial: _finite(trial.cost_usd))
 """USD of a run, failed ones too: they are paid as well. None where a price is unknown."""
+
+AMOUNTS = ("usd", "s", "tokens", "steps")
+"""Units of what a run takes: there is no less than none of it, and an interval says so."""
 
 TIME = Measure(
     name="time", unit="s", better="lower",
@@ -64,7 +67,10 @@ def case_means(trials: Iterable[Trial], measure: Measure) -> dict[str, float]:
 def estimate(trials: Iterable[Trial], measure: Measure) -> Estimate | None:
     """The measure's mean over cases, with its interval; None where no trial has it."""
     values = list(case_means(trials, measure).values())
-    return statistics.mean(values, share=is_share(measure, values))
+    found = statistics.mean(values, share=is_share(measure, values))
+    if found is None or found.low is None or measure.unit not in AMOUNTS or min(values) < 0:
+        return found
+    return replace(found, low=max(0.0, found.low))
 
 
 def is_share(measure: Measure, values: Iterable[float]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from callsheet.scenarios.results import BenchInfo, Candidate, Trial
+from callsheet.scenarios.results import BenchInfo, BenchResult, Candidate, Trial
 
 ALL_FAIL = 10
 """So many trials of a candidate that all fail with the same error, and no other, end a bench."""
@@ -95,3 +95,11 @@ def every_run_failed(trials: Iterable[Trial]) -> str:
     """The first error of a candidate all of whose runs failed with errors of one type; "" if they did not."""
     errors = [_error_of(trial) for trial in trials]
     return errors[0] if errors and same_error(errors) else ""
+
+
+def never_judged(result: BenchResult, candidate: Candidate) -> str:
+    """The first scorer's first error in a line, if it failed at every answer of a candidate; "" if it did not."""
+    name = result.info.scorers[0].name
+    records = [trial.scores.get(name) for trial in result.of(candidate) if trial.status == "done"]
+    errors = [record.error for record in records if record is not None and record.error]
+    return errors[0].strip().partition("\n")[0] if errors and len(errors) == len(records) else ""

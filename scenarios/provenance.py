@@ -34,11 +34,16 @@ def describe(
     return BenchInfo(
         bench_id=bench_id, suite=suite.name, digest=suite.digest,
         cases=tuple(case.id for case in suite.cases),
-        scorers=tuple(ScorerInfo(name=s.name, unit=s.unit, better=s.better) for s in suite.scorers),
+        scorers=scorers_of(suite),
         candidates=tuple(each.candidate for each in contestants), repeats=repeats, host=host,
         started=time.time(), versions=_versions(), settings={**settings, "crew_digests": crews},
         machine=_machine(),
     )  # fmt: skip
+
+
+def scorers_of(suite: Suite) -> tuple[ScorerInfo, ...]:
+    """What a bench keeps of the suite's scorers."""
+    return tuple(ScorerInfo(name=s.name, unit=s.unit, better=s.better) for s in suite.scorers)
 
 
 def check_same(info: BenchInfo, suite: Suite, contestants: Sequence[Contestant]) -> None:

@@ -18,7 +18,8 @@ def bench(suite: Suite, *crews: Runnable, resume: str | None = None, **options: 
     Without crews the suite's own is benched. `resume` goes on with the bench of that id. Works where an event loop
     is running too. The options:
 
-    - `models`: each crew is benched with each of them; None (the default) leaves a crew its own.
+    - `models`: each crew is benched with each of them; None (the default) leaves a crew its own. A tier
+      (`fast`, `balanced`, `frontier`) stands for the cheapest of it that will do.
     - `repeats`: how often each case is run; more than one tells how steady a crew is.
     - `host`: "ray" (the default), or "inline": in this process.
     - `at_once`: how many runs are under way at most.

@@ -47,19 +47,20 @@ def read_text(path: Path, what: str = "file") -> str:
             f"the {what} {path} {problem}", path=str(path),
             hint=f"Check its spelling and that you may read it; relative paths start at {Path.cwd()}.",
         ) from None  # fmt: skip
+    if b"\0" in data:
+        raise SuiteError(
+            f"the {what} {path} is not text: it holds zero bytes", path=str(path),
+            hint="Give a text file in UTF-8: .yaml, .jsonl or .csv.",
+        )  # fmt: skip
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SuiteError(
             f"the {what} {path}, line {line}, is not UTF-8 text", path=str(path),
-            hint="Save it as UTF-8; a spreadsheet is exported as CSV UTF-8.",
+            hint="Save it as UTF-8; a spreadsheet is exported as CSV UTF-8." if path.suffix.lower() == ".csv"
+            else "Is it a text file? Save it as UTF-8.",
         ) from None  # fmt: skip
-    if "\0" in text:
-        raise SuiteError(
-            f"the {what} {path} is not text: it holds zero bytes", path=str(path),
-            hint="Give a text file: .yaml, .jsonl or .csv.",
-        )  # fmt: skip
     if not text.strip():
         raise SuiteError(f"the {what} {path} is empty", path=str(path), hint="Give it at least one case.")
     return text

@@ -45,11 +45,24 @@ class FailUnder:
         return FailUnder(limits=tuple(limits.items()))
 
     def check_names(self, scorers: Sequence[ScorerInfo] | Sequence[str]) -> None:
-        """Refuse, before a bench is paid for, a name that it will not have. Raises UnknownNameError."""
+        """Refuse, before a bench is paid for, a name that it will not have, and a share that there cannot be.
+
+        Of scorers given by name alone nothing but the name is known. Raises UnknownNameError, and UsageError.
+        """
         known = {*OWN_NAMES, *(s if isinstance(s, str) else s.name for s in scorers)}
-        for name, _ in self.limits:
+        infos = [scorer for scorer in scorers if isinstance(scorer, ScorerInfo)]
+        shares = {scorer.name for scorer in infos if not scorer.unit}
+        if infos and not infos[0].unit:
+            shares.add("score")
+        for name, limit in self.limits:
             if name not in known:
                 raise unknown_name("figure to fail under", name, tuple(sorted(known)), hint=_HINT)
+            if name in shares and not 0 <= limit <= 1:
+                raise UsageError(
+                    f"--fail-under: {name}={limit:g} is no share, which {name} is",
+                    hint=f"Write it between 0 and 1: {name}={limit / 100:g} is {limit:g} %." if 1 < limit <= 100
+                    else "Write it between 0 and 1.",
+                )  # fmt: skip
 
     def check(self, summary: Summary) -> list[str]:
         """A sentence for each threshold that a candidate does not meet; empty if all are met.

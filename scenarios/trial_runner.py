@@ -27,6 +27,7 @@ from callsheet.crews import Crew, Result
 from callsheet.crews.portal import portal
 from callsheet.crews.runnable import Runnable
 from callsheet.crews.system import HostName, System, shared_system
+from callsheet.models.policy import AgentModel, model_of
 from callsheet.scenarios.budget import BudgetPool, BudgetSpentError
 from callsheet.scenarios.outcome import STATUS, Past, error_text, needed_usd, stopped_by_share
 from callsheet.scenarios.results import ScoreRecord, Trial
@@ -89,7 +90,7 @@ class Wanted:
     crew: Runnable
     given: Any
     run_id: str
-    model: str | None = None
+    model: AgentModel | None = None
     limits: Any = None
     docs: tuple[str, ...] = ()
 
@@ -123,12 +124,13 @@ class TrialRunner:
     async def run_trial(self, planned: Planned) -> Trial:
         """Do one trial. Raises BudgetSpentError, InfrastructureError, and UsageError for what no run can be."""
         contestant = planned.contestant
-        run_id = planned.run_id(self._place.bench_id)
+        run_id, named = planned.run_id(self._place.bench_id), contestant.candidate.model
         suite = self._suite
         paths = (*suite.documents, *(suite.folder / name for name in planned.case.files))
         wanted = Wanted(
-            crew=contestant.crew, given=planned.case.input, run_id=run_id, model=contestant.candidate.model,
-            limits=suite.limits, docs=tuple(str(Path(path)) for path in paths),
+            crew=contestant.crew, given=planned.case.input, run_id=run_id,
+            model=None if named is None else model_of(named), limits=suite.limits,
+            docs=tuple(str(Path(path)) for path in paths),
         )  # fmt: skip
         started = time.time()
         trial = Trial(

@@ -41,7 +41,8 @@ def bench(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", metavar="PROVIDER/NAME", help="Bench each crew with this model; may be repeated."
+            "--model", metavar="MODEL",
+            help="Bench each crew with this: provider/name, or fast, balanced or frontier; may be repeated.",
         ),
     ] = None,
     repeats: Annotated[
@@ -108,12 +109,13 @@ def bench(
     """Run every case of a suite by every crew, score the answers, and compare.
 
     The report goes to standard output, all else to standard error. What is finished is kept: --resume goes on
-    after a kill, and after Ctrl-C. Exit status: 0 done, 1 every run failed or --fail-under is not reached,
-    2 wrong usage, 3 the budget is spent, 130 interrupted.
+    after a kill, and after Ctrl-C. Exit status: 0 done, 1 every run failed, or the first scorer did, or
+    --fail-under is not reached, 2 wrong usage, 3 the budget is spent, 130 interrupted.
     """
     with only_answers(), one_line_each(), _quiet_about_offline():
         settings = settings_of(address=address, home=home, data=data)
         above_zero("--budget", budget)
+        _check_folder(data)
         reports = Reports(
             settings=settings, as_json=as_json, out=out, html=html, plots=plots, phoenix=phoenix,
             compare=compare, fail_under=fail_under,
@@ -143,7 +145,7 @@ def bench(
 
 
 def _run(prepared: Bench, suite: Suite, reports: Reports) -> int:
-    from callsheet.scenarios.progress import every_run_failed
+    from callsheet.scenarios.progress import every_run_failed, never_judged
 
     try:
         with reports.display(prepared) as display:
@@ -166,7 +168,24 @@ def _run(prepared: Bench, suite: Suite, reports: Reports) -> int:
                 f"--resume {result.info.bench_id} --retry-failed` tries them again.",
             )
             status = 1
+    unjudged = {c.label: told for c in result.info.candidates if (told := never_judged(result, c))}
+    if unjudged:
+        print_error(
+            f"the scorer {result.info.scorers[0].name} failed in every trial of {', '.join(unjudged)}: "
+            f"{next(iter(unjudged.values()))}",
+            f"There is no score. The answers are kept: once the scorer is mended, `callsheet bench --resume "
+            f"{result.info.bench_id} --retry-failed` judges them again.",
+        )
+        status = 1
     return status
+
+
+def _check_folder(data: Path | None) -> None:
+    if data is not None and not data.is_dir():
+        problem = "is a file, and no folder" if data.exists() else "does not exist"
+        raise UsageError(
+            f"--data: {data} {problem}", hint=f"Name a folder; relative paths start at {Path.cwd()}."
+        )
 
 
 def _named(suite: str | None) -> str:
@@ -225,6 +244,7 @@ def benches(
                 "done": len(trials), "planned": info.planned,
                 "failed": sum(1 for trial in trials.values() if trial.status != "done"),
                 "spent_usd": round(sum(t.known_usd + t.judging_usd for t in trials.values()), 6),
+                "unpriced": sum(1 for trial in trials.values() if trial.cost_usd is None),
                 "started": info.started,
             }
         )  # fmt: skip
@@ -234,12 +254,20 @@ def benches(
     rows = [
         (
             each["bench_id"], each["suite"], ", ".join(each["candidates"]), f"{each['done']}/{each['planned']}",
-            each["failed"], f"{each['spent_usd']:.4f} USD", when(each["started"]),
+            each["failed"], _spent(each), when(each["started"]),
         )
         for each in found
     ]  # fmt: skip
     titles = ("bench", "suite", "crews", "done", "failed", "spent", "started")
     print_table(titles, rows, empty="There are no benches yet: `callsheet bench SUITE --crew CREW` runs one.")
+
+
+def _spent(bench: dict[str, Any]) -> str:
+    """What a bench has cost; where runs used a model without a price it is more than is known."""
+    known = f"{bench['spent_usd']:.4f} USD"
+    if not bench["unpriced"]:
+        return known
+    return f"over {known}" if bench["spent_usd"] else "not known"
 
 
 def add_to(app: typer.Typer) -> None:

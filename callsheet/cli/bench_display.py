@@ -146,6 +146,8 @@ def _figures(so_far: BenchProgress) -> str:
 
 
 def _spent(so_far: BenchProgress) -> str:
+    if so_far.unpriced and not so_far.spent_usd:
+        return "cost not known"
     more = ", and calls without a known price" if so_far.unpriced else ""
     return f"{so_far.spent_usd:.4f} USD spent{more}"
 

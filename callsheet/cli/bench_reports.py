@@ -35,10 +35,11 @@ class Reports:
 
     def check(self, suite: Suite) -> None:
         """Raises UsageError for a threshold, a baseline or a place of a file that will not do."""
+        from callsheet.scenarios.provenance import scorers_of
         from callsheet.scenarios.thresholds import FailUnder
 
         if self.fail_under is not None:
-            FailUnder.parse(self.fail_under).check_names([scorer.name for scorer in suite.scorers])
+            FailUnder.parse(self.fail_under).check_names(scorers_of(suite))
         baseline = self._baseline()
         if baseline is not None and not {case.id for case in suite.cases} & set(baseline.info.cases):
             raise UsageError(

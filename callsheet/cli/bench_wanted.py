@@ -58,7 +58,10 @@ class Wanted:
         """The suite, and the crews; checked, before anything is started for them, for models without a key."""
         from callsheet.cli.choosing import check_models, tell_model
         from callsheet.crews.loading import resolve_crew
+        from callsheet.models.policy import model_of
         from callsheet.scenarios.loading import load_suite
+
+        _check_scorers(self._scorers)
 
         suite = load_suite(self._suite, self._settings.data, self._scorers)
         if self._cases is not None or self._ids:
@@ -73,7 +76,9 @@ class Wanted:
             )
         for found in crews:
             for model in self._models or (None,):
-                check_models(model, self._settings, found, inline=self._inline)
+                check_models(
+                    None if model is None else model_of(model), self._settings, found, inline=self._inline
+                )
         if not self._models:
             tell_model(None, self._settings, crews[0], inline=self._inline)
         return suite, crews
@@ -121,6 +126,17 @@ def resumed(
         progress=notice, **options,
     )  # fmt: skip
     return prepared, suite
+
+
+def _check_scorers(names: Sequence[str]) -> None:
+    """Told as what it is, a slip on the command line: the suite has scorers of its own."""
+    from callsheet.scenarios.scorers import make_scorer
+
+    for name in names:
+        try:
+            make_scorer(name)
+        except UsageError as error:
+            raise type(error)(f"--scorer: {error.message}", **error.to_dict()["fields"]) from None
 
 
 def _whole(ref: str) -> str:

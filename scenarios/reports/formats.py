@@ -70,6 +70,14 @@ def usd(value: float | None) -> str:
     return f"${value:.6f}" if size >= 1e-5 else f"${value:.1e}"
 
 
+def spent(known_usd: float, judging_usd: float, unpriced: int) -> str:
+    """What a bench has cost in all, judging included; runs whose price is not known are never told as $0."""
+    if unpriced and not known_usd:
+        return "what it cost is not known"
+    shown = f"{usd(known_usd)} spent" + (f", {usd(judging_usd)} of it on judging" if judging_usd else "")
+    return f"{shown}, and {plural(unpriced, 'run')} with calls of no known price" if unpriced else shown
+
+
 def seconds(value: float | None) -> str:
     """Seconds: milliseconds below one, minutes from 120 on."""
     if value is None:

@@ -18,7 +18,17 @@ from callsheet.scenarios.reports import plots
 from callsheet.scenarios.reports.case_list import case_list
 from callsheet.scenarios.reports.failures import kinds_of_failure
 from callsheet.scenarios.reports.files import write_text
-from callsheet.scenarios.reports.formats import count, interval, number, p_value, plural, seconds, signed, usd
+from callsheet.scenarios.reports.formats import (
+    count,
+    interval,
+    number,
+    p_value,
+    plural,
+    seconds,
+    signed,
+    spent,
+    usd,
+)
 from callsheet.scenarios.reports.markup import cut, table, text
 from callsheet.scenarios.reports.style import SCRIPT, STYLE
 from callsheet.scenarios.results import BenchResult
@@ -58,8 +68,11 @@ def _head(result: BenchResult, summary: Summary) -> str:
     facts = [
         f"{plural(summary.cases, 'case')} × {plural(len(summary.candidates), 'candidate')}"
         + (f" × {summary.repeats} repeats" if summary.repeats > 1 else ""),
-        f"{usd(sum(c.cost_total for c in summary.candidates) + judging)} spent"
-        + (f", {usd(judging)} of it on judging" if judging else ""),
+        spent(
+            sum(c.cost_total for c in summary.candidates) + judging,
+            judging,
+            sum(c.cost_unknown for c in summary.candidates),
+        ),
         dt.datetime.fromtimestamp(info.started, dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         f"bench {info.bench_id} on {info.host}",
         *(f"{name} {version}" for name, version in info.versions.items()),
@@ -76,11 +89,13 @@ def _ranking(summary: Summary) -> str:
     for rank, c in enumerate(summary.candidates, start=1):
         e, right = c.score.estimate, "–" if c.right is None else f"{c.right}/{c.trials}"
         edge = " ◆" if c.label in summary.frontier and len(summary.candidates) > 1 else ""
-        cost = "–" if c.cost is None else usd(c.cost.mean) + ("*" if c.cost_unknown else "")
+        star = "*" if c.cost_unknown else ""
+        cost = "–" if c.cost is None else usd(c.cost.mean) + star
+        total = "–" if c.cost_unknown and not c.cost_total else usd(c.cost_total) + star
         rows.append(
             [
                 str(rank), text(c.label), f"<b>{number(e.mean if e else None, unit)}</b>", interval(e, unit), right,
-                f'<span class="warn">{c.failed}</span>' if c.failed else "0", cost + edge, usd(c.cost_total),
+                f'<span class="warn">{c.failed}</span>' if c.failed else "0", cost + edge, total,
                 seconds(c.seconds_p50), seconds(c.seconds_p90), count(c.tokens_mean), f"{c.llm_calls_mean:.1f}",
                 f"{c.tool_calls_mean:.1f}", f"{c.steps_mean:.1f}",
             ]
@@ -94,7 +109,7 @@ def _ranking(summary: Summary) -> str:
     ]
     if len(summary.candidates) > 1 and summary.frontier:
         notes.append("◆ nobody is cheaper and as good.")
-    if any(c.cost_unknown for c in summary.candidates):
+    if any("*" in cell for row in rows for cell in row[6:8]):
         notes.append("* a price is not known in all runs; the mean is of the others.")
     return f'<h2>Ranking</h2>\n{table(heads, rows, left=(1,))}<p class="soft">{" ".join(notes)}</p>\n'
 

@@ -22,6 +22,7 @@ from callsheet.scenarios.reports.formats import (
     plural,
     seconds,
     signed,
+    spent,
     usd,
 )
 from callsheet.scenarios.results import BenchResult
@@ -59,8 +60,8 @@ def _head(result: BenchResult, summary: Summary) -> str:
     if not result.complete:
         parts.append(f"unfinished: {summary.trials} of {summary.planned} runs")
     judging = sum(c.judging_usd for c in summary.candidates)
-    spent = f"{usd(sum(c.cost_total for c in summary.candidates) + judging)} spent"
-    parts.append(f"{spent}, {usd(judging)} of it on judging" if judging else spent)
+    known = sum(c.cost_total for c in summary.candidates) + judging
+    parts.append(spent(known, judging, sum(c.cost_unknown for c in summary.candidates)))
     return ", ".join(parts)
 
 
@@ -84,13 +85,14 @@ def _ranking(console: Console, summary: Summary) -> None:
         ("#", 0), ("candidate", 0), (name, 0), ("95 %", 1), ("right", 5 if wrong else 9), ("failed", 2),
         ("cost/run", 1), ("p50", 2), ("p90", 5), ("tokens", 6), ("steps", 7),
     ]  # fmt: skip
-    _table(console, "", columns, rows, left=(1,))
+    shown = _table(console, "", columns, rows, left=(1,))
+    costs = [row[6] for row in rows] if 6 in shown else []
     notes = []
     if any(c.failed for c in summary.candidates) and not unit:
         notes.append("Failed runs count as the worst score.")
-    if len(summary.candidates) > 1 and summary.frontier:
+    if any("◆" in cost for cost in costs):
         notes.append("◆ nobody is cheaper and as good.")
-    if any(c.cost_unknown for c in summary.candidates):
+    if any("*" in cost for cost in costs):
         notes.append("* a price is not known in all runs; the mean is of the others.")
     if notes:
         _line(console, " ".join(notes), style="dim")
@@ -224,8 +226,11 @@ def _table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[str]],
     left: tuple[int, ...],
-) -> None:
-    """A table without the columns that do not fit: those with the highest number go first, 0 stays, 9 never shows."""
+) -> list[int]:
+    """A table without the columns that do not fit: those with the highest number go first, 0 stays, 9 never shows.
+
+    Returns which columns are shown.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -256,6 +261,7 @@ def _table(
     if title:
         _line(console, title, style="bold")
     console.print(table)
+    return kept
 
 
 _STYLES = {"better": "green", "worse": "red"}

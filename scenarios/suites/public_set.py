@@ -33,6 +33,12 @@ class PublicSet:
                 f"the suite {self.suite!r} reads a public set that is not part of callsheet",
                 hint=f"Name the folder that holds its {wanted}: --data DIR, or CALLSHEET_DATA. {self.published}",
             )
+        if not data.is_dir():
+            problem = "is a file, and no folder" if data.exists() else "does not exist"
+            raise SuiteError(
+                f"the suite {self.suite!r} looks for its public set in {data}, which {problem}", path=str(data),
+                hint=f"Name the folder that holds its {wanted}: --data DIR, or CALLSHEET_DATA. {self.published}",
+            )  # fmt: skip
         for folder in (data, *(data / name for name in self.folders)):
             for name in files:
                 if (folder / name).exists():

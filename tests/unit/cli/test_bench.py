@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from callsheet.models.policy import ModelPolicy
 from callsheet.testing import reply, scripted
 from tests.unit.cli.conftest import Callsheet
 
@@ -120,6 +121,63 @@ def test_a_crew_that_only_fails_is_status_1_with_one_error(callsheet: Callsheet)
     assert "--retry-failed" in ended.err
 
 
+UNJUDGED = """
+from callsheet import Agent, Crew
+from callsheet.scenarios import Case, Suite
+
+crew = Crew("desk", agents=[Agent("clerk", role="You answer.")])
+
+def odd(attempt):
+    raise KeyError("gone")
+
+suite = Suite("odd", [Case(id="a", input="Where is order 17?"), Case(id="b", input="Hm?")], [odd], crew=crew)
+"""
+
+
+def test_a_scorer_that_fails_in_every_trial_is_status_1_and_the_answers_are_kept(
+    callsheet: Callsheet,
+) -> None:
+    Path("odd.py").write_text(UNJUDGED)
+    with scripted(answers) as script:
+        ended = callsheet("bench", "odd.py:suite", "--inline", "--json")
+        assert ended.status == 1
+        assert ended.err.count("the scorer odd failed in every trial of desk: ") == 1
+        assert "KeyError" in ended.err
+        assert [t["output"] for t in ended.data["result"]["trials"]] == ["on Monday", "gone"]
+        Path("odd.py").write_text(UNJUDGED.replace('raise KeyError("gone")', "return 1.0"))
+        bench_id = ended.data["result"]["info"]["bench_id"]
+        again = callsheet("bench", "--resume", bench_id, "--retry-failed")
+        assert again.status == 0, again.err
+        assert len(script.requests) == 2
+
+
+def test_what_benches_cost_whose_price_is_not_known_is_not_listed_as_0(callsheet: Callsheet) -> None:
+    with scripted(lambda request: reply("on Monday", cost_usd=None)):
+        ended = callsheet("bench", "suite.yaml", "--inline")
+    assert "0.0000" not in ended.err
+    listed = callsheet("benches").out
+    assert "not known" in listed
+    assert "0.0000" not in listed
+    assert callsheet("benches", "--json").data[0]["unpriced"] == 3
+
+
+def test_a_tier_of_models_is_benched_by_its_name_and_resumed(
+    callsheet: Callsheet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with scripted(answers) as script:
+        ended = callsheet(
+            "bench", "suite.yaml", "--inline", "--model", "fast", "--budget", "0.2", "--at-once", "1"
+        )
+        assert ended.status == 3, ended.err
+        assert {request.model for request in script.requests} == {ModelPolicy(tier="fast").to_text()}
+        bench_id = callsheet("benches", "--json").data[0]["bench_id"]
+        again = callsheet("bench", "--resume", bench_id, "--budget", "1")
+    assert again.status == 0, again.err
+    assert "desk · fast" in again.out
+    assert "policy" not in again.out
+
+
 def test_a_baseline_of_other_cases_is_refused_before_anything_is_run(callsheet: Callsheet) -> None:
     Path("others.csv").write_text("id,input,expected\nz,What?,yes\n")
     with scripted(answers) as script:
@@ -188,7 +246,10 @@ def test_where_there_is_no_phoenix_the_results_are_there_all_the_same(callsheet:
         (["suite.yaml", "--model", "gpt"], "gpt"),
         (["suite.yaml", "--model", "openai/gpt-5-mini"], "OPENAI_API_KEY is not set"),
         (["suite.yaml", "--case", "z"], "'z'"),
-        (["suite.yaml", "--scorer", "exakt"], "exact"),
+        (["suite.yaml", "--scorer", "exakt"], "--scorer: no scorer is called 'exakt'"),
+        (["suite.yaml", "--fail-under", "score=80"], "score=0.8 is 80 %"),
+        (["gsm8k", "--data", "nowhere"], "--data: nowhere does not exist"),
+        (["gsm8k", "--data", "desk.py"], "--data: desk.py is a file, and no folder"),
         (["suite.yaml", "--fail-under", "scor=1"], "scor"),
         (["suite.yaml", "--fail-under", "score"], "NAME=NUMBER"),
         (["suite.yaml", "--compare", "none.json"], "none.json cannot be read"),

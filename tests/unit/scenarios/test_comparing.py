@@ -127,6 +127,15 @@ def test_a_share_of_failures_that_no_bench_could_miss_or_meet_is_refused(text: s
     assert FailUnder.parse("failures=0").limits == (("failures", 0.0),)
 
 
+@pytest.mark.parametrize("text", ["score=80", "exact=1.01", "exact=-1"])
+def test_a_score_that_no_share_could_reach_is_refused_before_the_bench(text: str) -> None:
+    with pytest.raises(UsageError, match="is no share") as caught:
+        FailUnder.parse(text).check_names((EXACT,))
+    assert "between 0 and 1" in caught.value.hint
+    words = ScorerInfo(name="exact", unit="words")
+    FailUnder.parse(text).check_names((words,))
+
+
 def test_a_name_that_nothing_has_is_refused_before_and_after_the_bench() -> None:
     wanted = FailUnder.parse("exacto=1")
     with pytest.raises(UnknownNameError, match="exacto") as caught:

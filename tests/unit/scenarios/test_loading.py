@@ -279,3 +279,21 @@ VALUES = strategies.recursive(
 @given(VALUES)
 def test_json_is_yaml_and_means_the_same(value: Any) -> None:
     assert read_yaml(Path("x.yaml"), json.dumps(value))[0] == value
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0", b"name: \xe9t\xe9\n"])
+def test_a_yaml_file_that_is_no_text_is_told_what_it_should_be(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SuiteError) as caught:
+        load_suite(str(path))
+    assert "UTF-8" in caught.value.hint
+    assert "spreadsheet" not in caught.value.hint
+
+
+def test_a_folder_of_public_sets_that_is_none_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="which does not exist"):
+        load_suite("gsm8k", tmp_path / "nowhere")
+    (tmp_path / "set.txt").write_text("x")
+    with pytest.raises(SuiteError, match="which is a file, and no folder"):
+        load_suite("gsm8k", tmp_path / "set.txt")

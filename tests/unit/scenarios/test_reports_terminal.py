@@ -72,6 +72,22 @@ def test_a_price_that_is_not_known_is_marked() -> None:
     assert "* a price is not known" in text
 
 
+def test_a_cost_of_which_nothing_is_known_is_never_shown_as_0() -> None:
+    text = shown(bench({}, trials=[trial("c0", 1.0, cost_usd=None), trial("c1", 1.0, cost_usd=None)]))
+    assert "what it cost is not known" in text
+    assert "$0" not in text
+    assert "*" not in text
+    part = [trial("c0", 1.0, cost_usd=None), trial("c1", 1.0, cost_usd=0.5)]
+    assert "$0.50 spent, and 1 run with calls of no known price" in shown(bench({}, trials=part))
+
+
+def test_signs_are_explained_only_where_they_are_on_the_screen() -> None:
+    result = bench({}, trials=[trial("c0", 1.0, cost_usd=None), trial("c1", 1.0, cost_usd=0.5)])
+    assert "* a price" in shown(result, width=100)
+    assert "* a price" not in shown(result, width=24)
+    assert "nobody is cheaper" not in shown(bench({"a": [1.0], "b": [0.0]}), width=24)
+
+
 def test_pairs_say_who_is_better_or_that_it_is_unsure() -> None:
     text = shown(bench({"a": [1.0] * 12, "b": [0.0] * 12, "c": [1.0] * 11 + [0.0]}))
     assert line_with(text, "#1 − #3").endswith("better")

@@ -202,3 +202,20 @@ def test_the_figures_of_a_candidate_are_found_by_its_label() -> None:
     with pytest.raises(UnknownNameError, match="helpdesk · openai/gpt-5"):
         summary.candidate("helpdesk · openai/gpt-5")
     assert summary.scorers[0] == EXACT
+
+
+def test_what_a_run_takes_is_never_less_than_nothing() -> None:
+    tokens = ScorerInfo(name="exact", unit="tokens", better="lower")
+    trials = [
+        trial(f"c{i}", v, cost_usd=v, elapsed_s=v, scores={"exact": ScoreRecord(value=v)})
+        for i, v in enumerate([0.1, 9.0])
+    ]
+    found = summarise(bench({}, trials=trials, scorers=(tokens,))).candidates[0]
+    for estimate in (found.cost, found.time, found.score.estimate):
+        assert estimate is not None
+        assert estimate.low == 0.0
+    profit = ScorerInfo(name="exact", unit="points")
+    lost = summarise(bench({}, trials=trials, scorers=(profit,))).candidates[0].score.estimate
+    assert lost is not None
+    assert lost.low is not None
+    assert lost.low < 0
