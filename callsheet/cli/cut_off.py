@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from callsheet.cli.journals import reading
 from callsheet.cli.past_runs import PastCrews, made_inline, restart_run
 from callsheet.cli.screen import notice, print_error
+from callsheet.cli.words import how_to_resume
 from callsheet.core.errors import CallsheetError, ClusterError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def hand_over_cut_off(settings: Settings) -> None:
             if made_inline(record):
                 notice(
                     f"run {record.run_id} of {record.crew} was cut off, and was made inline: "
-                    f"`callsheet resume {record.run_id}` goes on with it"
+                    f"{how_to_resume(record)} goes on with it"
                 )
                 continue
             try:

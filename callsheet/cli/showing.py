@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from callsheet.cli.screen import console, notice, one_line, printable
-from callsheet.cli.words import cost_of, seconds, when
+from callsheet.cli.words import bench_of, cost_of, how_to_resume, seconds, when
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,11 +73,11 @@ def show_run(
         lines = told if full else shortened(told, ANSWER_LINES)
         screen.print("\n".join(lines))
         talk.shortened = talk.shortened or lines != told
-        for line in printable(run["error"]["hint"]).splitlines():
+        for line in printable(_hint(run, record)).splitlines():
             screen.print(f"  {line}")
-    if left or (record.status in ("failed", "limited", "cancelled") and "resume" not in _hint(run)):
+    if left or (record.status in ("failed", "limited", "cancelled") and "resume" not in _hint(run, record)):
         screen.print()
-        screen.print(f"`callsheet resume {record.run_id}` goes on with it.")
+        screen.print(f"{how_to_resume(record)} goes on with it.")
     if talk.shortened:
         notice("Long texts are cut here: --full shows them whole.")
 
@@ -166,5 +166,7 @@ def _show_question(screen: Console, question: Question, crew: str) -> None:
     screen.print(f"  {question.how}")
 
 
-def _hint(run: dict[str, Any]) -> str:
-    return "" if run["error"] is None else str(run["error"]["hint"])
+def _hint(run: dict[str, Any], record: RunRecord) -> str:
+    """What the run's error says to do, but for going on with a run that its bench goes on with."""
+    lines = [] if run["error"] is None else str(run["error"]["hint"]).splitlines()
+    return "\n".join(line for line in lines if "`callsheet resume " not in line or not bench_of(record))

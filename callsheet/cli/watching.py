@@ -15,6 +15,7 @@ from callsheet.cli.options import Home, settings_of
 from callsheet.cli.past_runs import past_result
 from callsheet.cli.resuming import RunId
 from callsheet.cli.screen import notice
+from callsheet.cli.words import how_to_resume
 from callsheet.core.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def watch(
 ) -> int:
     """Follow a run live: what has been so far, then what comes, until it ends or waits.
 
-    The run may be anybody's. Of one on a cluster it is also shown what its models say while they say it; any
-    other is read from the journal. Ctrl-C ends the watching and not the run. Exit status as of `run`.
+    The run may be anybody's. What its models say is shown while they say it only of a run on a cluster: that of
+    `callsheet up`, or one joined with --address or CALLSHEET_ADDRESS. Of any other, also on the Ray that a `run`
+    starts for itself, messages and steps are shown as they end, from the journal. Ctrl-C ends the watching and not
+    the run. Exit status as of `run`.
     """
     from callsheet.cli.conversation import Conversation
     from callsheet.cli.history import find_run
@@ -175,7 +178,7 @@ class Follower:
             run_id = self.record.run_id
             raise InfrastructureError(
                 f"no process works on run {run_id} any more: it was cut off",
-                hint=f"`callsheet resume {run_id}` goes on where it was.",
+                hint=f"{how_to_resume(self.record)} goes on where it was.",
             )
 
 

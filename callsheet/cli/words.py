@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from callsheet.core.records import RunRecord
 
 
 def shown_text(value: Any) -> str:
@@ -29,3 +32,18 @@ def cost_of(usage: dict[str, Any]) -> str:
     from callsheet.cli.conversation import cost_text
 
     return cost_text(usage.get("cost_usd")).removeprefix("cost ")
+
+
+def bench_of(record: RunRecord) -> str:
+    """The id of the bench that a run is of; "" for a run of no bench."""
+    session = record.session_id
+    return session if session.startswith("bench-") and record.run_id.startswith(f"{session}-") else ""
+
+
+def how_to_resume(record: RunRecord) -> str:
+    """The command that goes on with a run; one of a bench goes on with its bench, which keeps the result."""
+    bench = bench_of(record)
+    if not bench:
+        return f"`callsheet resume {record.run_id}`"
+    again = " --retry-failed" if record.status in ("failed", "limited") else ""
+    return f"`callsheet bench --resume {bench}{again}`"
