@@ -65,6 +65,8 @@ class DayBudgets:
 
     def check(self, ticket: Ticket, wanted: Wanted) -> None:
         """Refuse at once what has no room even if every call under way cost nothing. Raises LimitError."""
+        if not wanted:
+            return
         day = self._today()
         for key, most_usd, most_tokens in wanted:
             use = self._known.get((key, day), DayUse())

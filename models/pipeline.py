@@ -273,7 +273,10 @@ def fitted(request: ModelRequest, name: ModelName, book: ModelBook, config: Gate
     most = request.max_tokens
     if most is None and name.provider == "anthropic" and facts.max_output is not None:
         most = min(config.default_max_tokens, facts.max_output)
-    return replace(request, model=str(name), candidates=(), output_mode=mode, max_tokens=most)
+    model = str(name)
+    if (request.model, request.candidates, request.output_mode, request.max_tokens) == (model, (), mode, most):
+        return request
+    return replace(request, model=model, candidates=(), output_mode=mode, max_tokens=most)
 
 
 def _another_may(error: ModelError | LimitError) -> bool:

@@ -98,7 +98,6 @@ def test_a_reply_comes_back_whole_with_its_usage_and_price_and_the_new_requests_
         {"id": "other"},
         {"deadline": 5.0},
         {"run_id": "r2", "turn_id": "t", "agent": "editor", "crew": "c", "session_id": "s"},
-        {"budget_usd": 1.0},
         {"stream": True},
         {"cache": "on"},
         {"parent_span_id": "ab"},
