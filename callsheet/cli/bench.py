@@ -237,14 +237,16 @@ def benches(
         except UsageError as error:  # the others are there all the same
             print_error(error.message, error.hint)
             continue
+        spent = round(sum(t.known_usd + t.judging_usd for t in trials.values()), 6)
+        unpriced = sum(1 for trial in trials.values() if trial.cost_usd is None)
         found.append(
             {
                 "bench_id": info.bench_id, "suite": info.suite,
                 "candidates": [candidate.label for candidate in info.candidates],
                 "done": len(trials), "planned": info.planned,
                 "failed": sum(1 for trial in trials.values() if trial.status != "done"),
-                "spent_usd": round(sum(t.known_usd + t.judging_usd for t in trials.values()), 6),
-                "unpriced": sum(1 for trial in trials.values() if trial.cost_usd is None),
+                "spent_usd": None if unpriced and not spent else spent,
+                "unpriced": unpriced,
                 "started": info.started,
             }
         )  # fmt: skip
@@ -264,10 +266,9 @@ def benches(
 
 def _spent(bench: dict[str, Any]) -> str:
     """What a bench has cost; where runs used a model without a price it is more than is known."""
-    known = f"{bench['spent_usd']:.4f} USD"
-    if not bench["unpriced"]:
-        return known
-    return f"over {known}" if bench["spent_usd"] else "not known"
+    if bench["spent_usd"] is None:
+        return "not known"
+    return f"{'over ' if bench['unpriced'] else ''}{bench['spent_usd']:.4f} USD"
 
 
 def add_to(app: typer.Typer) -> None:
