@@ -274,7 +274,12 @@ def fitted(request: ModelRequest, name: ModelName, book: ModelBook, config: Gate
     if most is None and name.provider == "anthropic" and facts.max_output is not None:
         most = min(config.default_max_tokens, facts.max_output)
     model = str(name)
-    if (request.model, request.candidates, request.output_mode, request.max_tokens) == (model, (), mode, most):
+    if (request.model, request.candidates, request.output_mode, request.max_tokens) == (
+        model,
+        (),
+        mode,
+        most,
+    ):
         return request
     return replace(request, model=model, candidates=(), output_mode=mode, max_tokens=most)
 
