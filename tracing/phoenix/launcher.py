@@ -38,7 +38,7 @@ def main() -> None:
     make_server = grpc.aio.server
     grpc.aio.server = lambda *args, **kwargs: guarded(make_server(*args, **kwargs))
     sys.argv = ["phoenix", "serve"]
-    from phoenix.server.main import main as serve  # type: ignore[import-not-found]
+    from phoenix.server.main import main as serve
 
     serve()
 
