@@ -25,6 +25,7 @@ from typing import Any, Literal, cast
 
 from callsheet import tracing
 from callsheet.runtime.cluster import NAMESPACE
+from callsheet.runtime.garbage import SELDOM
 from callsheet.runtime.handover import Handover
 from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec
 from callsheet.runtime.lanes import LaneDownError
@@ -112,7 +113,7 @@ class _Actor:
         self._label = label
         # Messages are many, short-lived and without cycles: looking for cycles less often is 10 % faster.
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(*SELDOM)
 
     async def ready(self) -> int:
         """Answers when the actor can work: its process id."""

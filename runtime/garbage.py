@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import gc
 
-DEFAULT = (700, 10, 10)
-"""CPython's own thresholds."""
+DEFAULTS = ((700, 10, 10), (2_000, 10, 10))
+"""CPython's own thresholds, up to 3.12 and from 3.13."""
 SELDOM = (50_000, 20, 100)
 
 _holders = 0
+_before: tuple[int, int, int] | None = None
 
 
 def collect_seldom() -> None:
     """Until `collect_as_before` was called as often. A program that chose thresholds of its own keeps them."""
-    global _holders
+    global _holders, _before
     _holders += 1
-    if gc.get_threshold() == DEFAULT:
+    now = gc.get_threshold()
+    if now in DEFAULTS:
+        _before = now
         gc.set_threshold(*SELDOM)
 
 
 def collect_as_before() -> None:
     """Whoever called `collect_seldom` needs it no more."""
-    global _holders
+    global _holders, _before
     _holders -= 1
-    if not _holders and gc.get_threshold() == SELDOM:
-        gc.set_threshold(*DEFAULT)
+    if _holders or _before is None:
+        return
+    if gc.get_threshold() == SELDOM:
+        gc.set_threshold(*_before)
+    _before = None

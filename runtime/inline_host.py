@@ -6,7 +6,6 @@ For tests, notebooks and debuggers: it starts at once. Nothing survives the proc
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import uuid
 from collections.abc import Sequence
@@ -21,10 +20,6 @@ from callsheet.runtime.host import HostConfig, ParticipantSpec, ServiceSpec, lau
 from callsheet.runtime.journal import Journal
 from callsheet.runtime.participant import Participant
 from callsheet.runtime.services import Call, Caller, Service
-
-_GC_DEFAULTS, _GC_WANTED = ((700, 10, 10), (2_000, 10, 10)), (50_000, 20, 100)
-"""Messages are many, short-lived and without cycles: with Python's own thresholds a fifth of the CPU of many runs at
-once went into looking for cycles. Thresholds that the program has chosen itself are left alone."""
 
 
 class InlineHost:
@@ -51,8 +46,6 @@ class InlineHost:
         """Start the coordinator and the services."""
         self._collects_seldom = True
         collect_seldom()
-        if gc.get_threshold() in _GC_DEFAULTS:
-            gc.set_threshold(*_GC_WANTED)
         if self._config.tracing is not None:
             tracing.configure(self._config.tracing)
         synchronous = cast("Literal['normal', 'full']", self._config.synchronous)

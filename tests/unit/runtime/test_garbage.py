@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.runtime.garbage import DEFAULT, SELDOM
+from callsheet.runtime.garbage import DEFAULTS, SELDOM
 from callsheet.runtime.host import HostConfig
 from callsheet.runtime.inline_host import InlineHost
 
 
-@pytest.fixture(autouse=True)
-def thresholds() -> Iterator[None]:
+@pytest.fixture(autouse=True, params=DEFAULTS)
+def thresholds(request: pytest.FixtureRequest) -> Iterator[tuple[int, int, int]]:
     before = gc.get_threshold()
-    gc.set_threshold(*DEFAULT)
-    yield
+    gc.set_threshold(*request.param)
+    yield request.param
     gc.set_threshold(*before)
 
 
@@ -27,13 +27,15 @@ async def opened(folder: Path, name: str) -> InlineHost:
     return host
 
 
-async def test_garbage_is_looked_for_seldom_until_the_last_host_is_closed(tmp_path: Path) -> None:
+async def test_garbage_is_looked_for_seldom_until_the_last_host_is_closed(
+    tmp_path: Path, thresholds: tuple[int, int, int]
+) -> None:
     first, second = await opened(tmp_path, "first"), await opened(tmp_path, "second")
     assert gc.get_threshold() == SELDOM
     await first.close()
     assert gc.get_threshold() == SELDOM
     await second.close()
-    assert gc.get_threshold() == DEFAULT
+    assert gc.get_threshold() == thresholds
 
 
 async def test_a_host_that_was_never_opened_takes_it_from_nobody(tmp_path: Path) -> None:
