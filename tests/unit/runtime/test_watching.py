@@ -148,6 +148,9 @@ async def test_models_are_asked_to_speak_while_a_guest_reads_along_and_not_befor
     await until(lambda: guest.said == {"flow": "one two"})
     await guest.leave()
     await until(lambda: not speaker.listened)
+    await speaker.say(" unheard")
+    assert guest.said == {"flow": "one two"}
+    assert speaker.said == 4  # words, of which the first and the last were told to nobody
 
 
 async def test_a_guest_that_wants_no_tokens_makes_no_model_speak(town: Town, speaker: Speaker) -> None:
