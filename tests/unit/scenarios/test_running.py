@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_an_input_that_the_crew_does_not_take_fails_its_trial_alone() -> None:
 
 async def test_a_bench_that_is_cancelled_goes_on_where_it_was() -> None:
     asked_for: list[str] = []
-    stuck = asyncio.Event()
+    stuck = threading.Event()
     free = False
 
     async def reply_now(request: Any) -> Any:
@@ -198,8 +199,7 @@ async def test_a_bench_that_is_cancelled_goes_on_where_it_was() -> None:
         crew_, suite_ = crew(), suite(12)
         begun = Bench.begin(suite_, [crew_], host="inline", at_once=2)
         task = asyncio.create_task(begun.arun())
-        while not stuck.is_set():
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(stuck.wait, 60.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -245,12 +245,11 @@ def test_a_bench_goes_on_only_with_what_it_was_begun_with() -> None:
 
 async def test_one_process_at_a_time_works_on_a_bench() -> None:
     begun = asyncio.Event()
-    go = asyncio.Event()
+    go = threading.Event()
 
     async def reply_now(request: Any) -> Any:
         loop.call_soon_threadsafe(begun.set)
-        while not go.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(go.wait, 60.0)
         return answers(request)
 
     loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,12 @@ def test_a_disk_that_is_full_stops_the_bench_at_once_and_costs_no_run(
 
 async def test_a_run_that_another_works_on_is_waited_for_and_not_begun_again() -> None:
     calls = 0
-    go = asyncio.Event()
+    go = threading.Event()
 
     async def reply_late(request: Any) -> str:
         nonlocal calls
         calls += 1
-        while not go.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(go.wait, 60.0)
         return "yes"
 
     told: list[str] = []
