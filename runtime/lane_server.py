@@ -134,7 +134,7 @@ class LaneServer:
 
     async def exchange(self, data: bytes) -> bytes:
         """One call of a client: take its items, and answer when there is news for it."""
-        # Both ends are processes of this system, behind Ray's token; no stranger can write here.
+        # Both ends are processes of this system: behind Ray's token, or of one user on a socket of this machine.
         head = pickle.loads(data)  # noqa: S301
         client, incarnation, session, opening, server, heard, first, wanted, items = head
         port = self.ports.get(client)

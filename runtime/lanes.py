@@ -1,7 +1,7 @@
 """Lanes: many messages in one call, both ways, with nothing lost in between.
 
-A remote call costs about a millisecond of CPU whatever it carries, so each edge between two processes has
-one lane. The client calls `exchange` with everything it has to send; the server answers as soon as it has
+A call costs the same whatever it carries (through Ray about a millisecond of CPU), so each edge between two
+processes has one lane. The client calls `exchange` with everything it has to send; the server answers as soon as it has
 something to say, with everything it has to say. While a call is out, what comes up meanwhile waits for
 the next one: batches grow with load and there is no timer.
 
