@@ -47,8 +47,6 @@ class Comparison:
 
     suite: str
     baseline_id: str
-    baseline_started: float
-    """Unix seconds."""
     cases: int
     notes: tuple[str, ...]
     """What a reader has to know: cases or scorers that only one of them has, candidates without a match."""
@@ -79,7 +77,7 @@ def compare(result: BenchResult, baseline: BenchResult) -> Comparison:
             )
         )  # fmt: skip
     return Comparison(
-        suite=result.info.suite, baseline_id=baseline.info.bench_id, baseline_started=baseline.info.started,
+        suite=result.info.suite, baseline_id=baseline.info.bench_id,
         cases=len(cases), notes=tuple(notes), candidates=tuple(compared),
     )  # fmt: skip
 
