@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from callsheet.core.errors import ToolError
 from callsheet.tools import ToolContext, ToolFailure, ToolInputError, tool
+from tests.data_sets import data_file
 
 HERE = ToolContext(run_id="run-000001", agent="clerk", idempotency_key="key-1")
 
